@@ -1,0 +1,185 @@
+package series
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// Number stands for a series within one stream. It is defined once, before or in the batch that first uses it.
+type Number uint32
+
+// StreamID names a dictionary of numbers: one distributor process's batches for one partition. Generation moves
+// on whenever the numbering starts anew (an owner came back, or too many numbers are idle).
+type StreamID struct {
+	Distributor uint64
+	Generation  uint32
+	Partition   int32
+}
+
+// Builder collects one tenant's samples for one partition as columns. It is reused through Reset and allocates
+// only while its columns grow. The format is docs/formats/batch.md.
+type Builder struct {
+	stream StreamID
+	tenant tenant.ID
+
+	definitions                              []byte
+	defined, floats, histograms              int
+	exemplars, families                      int
+	lastDefined, lastNumber                  Number
+	lastTime                                 int64
+	numbers, times, values                   []byte
+	histogramBytes, exemplarBytes, metaBytes []byte
+}
+
+// Reset empties the builder for another batch.
+func (b *Builder) Reset(stream StreamID, id tenant.ID) {
+	*b = Builder{
+		stream: stream, tenant: id,
+		definitions: b.definitions[:0], numbers: b.numbers[:0], times: b.times[:0], values: b.values[:0],
+		histogramBytes: b.histogramBytes[:0], exemplarBytes: b.exemplarBytes[:0], metaBytes: b.metaBytes[:0],
+	}
+}
+
+// Empty tells whether nothing was added since Reset.
+func (b *Builder) Empty() bool {
+	return b.defined+b.floats+b.histograms+b.exemplars+b.families == 0
+}
+
+// Samples is the number of floats and histograms added since Reset.
+func (b *Builder) Samples() int { return b.floats + b.histograms }
+
+// Stream is the dictionary that the batch's numbers belong to.
+func (b *Builder) Stream() StreamID { return b.stream }
+
+// Define says which series a number stands for.
+func (b *Builder) Define(n Number, ls labels.Labels) {
+	b.definitions = appendDelta(b.definitions, int64(n)-int64(b.lastDefined))
+	b.lastDefined = n
+	b.definitions = appendLabels(b.definitions, ls)
+	b.defined++
+}
+
+// Float adds a float sample; t is in Unix milliseconds, and every bit of v is kept.
+func (b *Builder) Float(n Number, t int64, v float64) {
+	b.numbers = appendDelta(b.numbers, int64(n)-int64(b.lastNumber))
+	b.times = appendDelta(b.times, t-b.lastTime)
+	b.values = binary.LittleEndian.AppendUint64(b.values, math.Float64bits(v))
+	b.lastNumber, b.lastTime = n, t
+	b.floats++
+}
+
+// Histogram adds a native histogram with integer counts.
+func (b *Builder) Histogram(n Number, t int64, h *histogram.Histogram) {
+	b.histogramBytes = binary.AppendUvarint(b.histogramBytes, uint64(n))
+	b.histogramBytes = binary.AppendVarint(b.histogramBytes, t)
+	b.histogramBytes = appendHistogram(b.histogramBytes, h)
+	b.histograms++
+}
+
+// FloatHistogram adds a native histogram with float counts.
+func (b *Builder) FloatHistogram(n Number, t int64, h *histogram.FloatHistogram) {
+	b.histogramBytes = binary.AppendUvarint(b.histogramBytes, uint64(n))
+	b.histogramBytes = binary.AppendVarint(b.histogramBytes, t)
+	b.histogramBytes = appendFloatHistogram(b.histogramBytes, h)
+	b.histograms++
+}
+
+// Exemplar adds an exemplar of a series.
+func (b *Builder) Exemplar(n Number, e exemplar.Exemplar) {
+	b.exemplarBytes = binary.AppendUvarint(b.exemplarBytes, uint64(n))
+	b.exemplarBytes = binary.AppendVarint(b.exemplarBytes, e.Ts)
+	b.exemplarBytes = binary.LittleEndian.AppendUint64(b.exemplarBytes, math.Float64bits(e.Value))
+	b.exemplarBytes = appendLabels(b.exemplarBytes, e.Labels)
+	b.exemplars++
+}
+
+// Metadata adds what the sender said of a metric family.
+func (b *Builder) Metadata(m Metadata) {
+	b.metaBytes = appendString(b.metaBytes, m.Family)
+	b.metaBytes = appendString(b.metaBytes, string(m.Type))
+	b.metaBytes = appendString(b.metaBytes, m.Unit)
+	b.metaBytes = appendString(b.metaBytes, m.Help)
+	b.families++
+}
+
+const batchVersion = 1
+
+// The sections of a batch, in the order in which they stand; empty ones are left out.
+const (
+	sectionDefinitions = 1 + iota
+	sectionFloats
+	sectionHistograms
+	sectionExemplars
+	sectionMetadata
+)
+
+// AppendTo encodes the batch onto dst.
+func (b *Builder) AppendTo(dst []byte) []byte {
+	dst = append(dst, batchVersion)
+	dst = binary.LittleEndian.AppendUint64(dst, b.stream.Distributor)
+	dst = binary.AppendUvarint(dst, uint64(b.stream.Generation))
+	dst = binary.AppendUvarint(dst, uint64(uint32(b.stream.Partition)))
+	dst = appendString(dst, b.tenant.String())
+	dst = appendSection(dst, sectionDefinitions, b.defined, b.definitions)
+	if b.floats > 0 {
+		var head [3 * binary.MaxVarintLen64]byte
+		h := binary.AppendUvarint(head[:0], uint64(b.floats))
+		h = binary.AppendUvarint(h, uint64(len(b.numbers)))
+		h = binary.AppendUvarint(h, uint64(len(b.times)))
+		dst = append(dst, sectionFloats)
+		dst = binary.AppendUvarint(dst, uint64(len(h)+len(b.numbers)+len(b.times)+len(b.values)))
+		dst = append(dst, h...)
+		dst = append(dst, b.numbers...)
+		dst = append(dst, b.times...)
+		dst = append(dst, b.values...)
+	}
+	dst = appendSection(dst, sectionHistograms, b.histograms, b.histogramBytes)
+	dst = appendSection(dst, sectionExemplars, b.exemplars, b.exemplarBytes)
+	return appendSection(dst, sectionMetadata, b.families, b.metaBytes)
+}
+
+// Size is about how many bytes AppendTo will add.
+func (b *Builder) Size() int {
+	return 64 + tenant.MaxIDLength + len(b.definitions) + len(b.numbers) + len(b.times) + len(b.values) +
+		len(b.histogramBytes) + len(b.exemplarBytes) + len(b.metaBytes)
+}
+
+func appendSection(dst []byte, kind byte, n int, payload []byte) []byte {
+	if n == 0 {
+		return dst
+	}
+	var head [binary.MaxVarintLen64]byte
+	h := binary.AppendUvarint(head[:0], uint64(n))
+	dst = append(dst, kind)
+	dst = binary.AppendUvarint(dst, uint64(len(h)+len(payload)))
+	dst = append(dst, h...)
+	return append(dst, payload...)
+}
+
+// appendDelta is a zigzag varint with a short cut for the deltas that nearly always come: 0 and ±63.
+func appendDelta(dst []byte, d int64) []byte {
+	if z := uint64(d)<<1 ^ uint64(d>>63); z < 0x80 {
+		return append(dst, byte(z))
+	}
+	return binary.AppendVarint(dst, d)
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+func appendLabels(dst []byte, ls labels.Labels) []byte {
+	dst = binary.AppendUvarint(dst, uint64(ls.Len()))
+	ls.Range(func(l labels.Label) {
+		dst = appendString(dst, l.Name)
+		dst = appendString(dst, l.Value)
+	})
+	return dst
+}

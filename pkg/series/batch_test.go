@@ -1,0 +1,149 @@
+package series
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
+	"pgregory.net/rapid"
+
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+func TestFloatsComeBackBitForBit(t *testing.T) {
+	type sample struct {
+		n    Number
+		t    int64
+		bits uint64
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		samples := rapid.SliceOf(rapid.Custom(func(t *rapid.T) sample {
+			return sample{Number(rapid.Uint32().Draw(t, "n")), rapid.Int64().Draw(t, "t"), rapid.Uint64().Draw(t, "v")}
+		})).Draw(t, "samples")
+		var b Builder
+		b.Reset(StreamID{Distributor: 1 << 63, Generation: 7, Partition: 3}, tenant.Anonymous)
+		for _, s := range samples {
+			b.Float(s.n, s.t, math.Float64frombits(s.bits))
+		}
+		batch, err := ParseBatch(b.AppendTo(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if batch.Stream != b.Stream() || batch.Tenant != tenant.Anonymous {
+			t.Fatalf("header came back as %+v", batch)
+		}
+		it := batch.Floats()
+		for i, want := range samples {
+			n, ts, v, ok := it.Next()
+			if !ok || n != want.n || ts != want.t || math.Float64bits(v) != want.bits {
+				t.Fatalf("sample %d came back as %v %v %v %v, want %v", i, n, ts, v, ok, want)
+			}
+		}
+		if _, _, _, ok := it.Next(); ok || it.Err() != nil {
+			t.Fatalf("more samples than went in, or %v", it.Err())
+		}
+	})
+}
+
+func everything() *Builder {
+	b := &Builder{}
+	b.Reset(StreamID{Distributor: 42, Generation: 1, Partition: 0}, tenant.Anonymous)
+	b.Define(9, labels.FromStrings("__name__", "up", "instance", "a:1"))
+	b.Define(3, labels.FromStrings("__name__", "down", "ü", "€"))
+	b.Float(9, 1000, math.Float64frombits(value.StaleNaN))
+	b.Float(3, 1000, math.Copysign(0, -1))
+	b.Histogram(9, 2000, tsdbutil.GenerateTestHistogram(5))
+	b.FloatHistogram(9, 3000, tsdbutil.GenerateTestCustomBucketsFloatHistogram(2))
+	b.FloatHistogram(9, 3001, &histogram.FloatHistogram{})
+	b.Exemplar(3, exemplar.Exemplar{Ts: 5, HasTs: true, Value: 1.5, Labels: labels.FromStrings("trace_id", "x")})
+	b.Metadata(Metadata{Family: "up", Metadata: metadata.Metadata{Type: model.MetricTypeGauge, Unit: "s", Help: "is it up"}})
+	return b
+}
+
+type content struct {
+	Definitions map[Number]string
+	Floats      int
+	Histograms  []HistogramSample
+	Exemplars   []exemplar.Exemplar
+	Metadata    []Metadata
+}
+
+func readAll(b *Batch) (content, error) {
+	c := content{Definitions: map[Number]string{}}
+	err := b.Definitions(func(n Number, ls labels.Labels) error { c.Definitions[n] = ls.String(); return nil })
+	it := b.Floats()
+	for {
+		if _, _, _, ok := it.Next(); !ok {
+			break
+		}
+		c.Floats++
+	}
+	return c, errors.Join(err, it.Err(),
+		b.Histograms(func(s HistogramSample) error { c.Histograms = append(c.Histograms, s); return nil }),
+		b.Exemplars(func(_ Number, e exemplar.Exemplar) error { c.Exemplars = append(c.Exemplars, e); return nil }),
+		b.Metadata(func(m Metadata) error { c.Metadata = append(c.Metadata, m); return nil }))
+}
+
+func TestEverySectionComesBack(t *testing.T) {
+	batch, err := ParseBatch(everything().AppendTo(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := readAll(&batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := content{
+		Definitions: map[Number]string{9: `{__name__="up", instance="a:1"}`, 3: `{__name__="down", "ü"="€"}`},
+		Floats:      2,
+		Histograms: []HistogramSample{
+			{Number: 9, Time: 2000, H: tsdbutil.GenerateTestHistogram(5)},
+			{Number: 9, Time: 3000, FH: tsdbutil.GenerateTestCustomBucketsFloatHistogram(2)},
+			{Number: 9, Time: 3001, FH: &histogram.FloatHistogram{}},
+		},
+		Exemplars: []exemplar.Exemplar{{Ts: 5, HasTs: true, Value: 1.5, Labels: labels.FromStrings("trace_id", "x")}},
+		Metadata:  []Metadata{{Family: "up", Metadata: metadata.Metadata{Type: model.MetricTypeGauge, Unit: "s", Help: "is it up"}}},
+	}
+	if d := cmp.Diff(want, got, cmp.Comparer(labels.Equal)); d != "" {
+		t.Error(d)
+	}
+}
+
+func FuzzBatch(f *testing.F) {
+	whole := everything().AppendTo(nil)
+	f.Add(whole)
+	for i := range whole {
+		f.Add(whole[:i])
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		b, err := ParseBatch(p)
+		if err != nil {
+			return
+		}
+		if _, err := readAll(&b); err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("error of another kind: %v", err)
+		}
+	})
+}
+
+func BenchmarkBuilder(b *testing.B) {
+	var bl Builder
+	var out []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		bl.Reset(StreamID{Distributor: 1}, tenant.Anonymous)
+		for n := range Number(2000) {
+			bl.Float(n, 1_700_000_000_000, float64(n))
+		}
+		out = bl.AppendTo(out[:0])
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/sample")
+}
