@@ -1,0 +1,204 @@
+package block
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+)
+
+// entry is one series of the index: its labels as pairs of symbols, and its chunks.
+type entry struct {
+	ref    uint32
+	pairs  []uint32
+	chunks []chunks.Meta // only those in the range that was asked for, without data
+	// after is the reference of the chunk that follows the last one of chunks, 0 if none does.
+	after chunks.ChunkRef
+}
+
+// timeRange is a range of time, both ends included.
+type timeRange struct{ min, max int64 }
+
+// entries reads the entries of the given series, in ascending order, with the chunks that overlap the range.
+func (r *reader) entries(to []entry, refs []uint32, t timeRange) ([]entry, error) {
+	h := r.b.header
+	guess := r.b.entryGuess()
+	spans := make([]span, len(refs))
+	for i, ref := range refs {
+		off := int64(ref) * seriesAlign
+		if off < int64(h.toc.series) || off >= int64(h.toc.labelIndices) {
+			return to, r.b.corrupt(IndexName, off, "reference to a series outside of the series section")
+		}
+		spans[i] = span{off, off + guess}
+	}
+	// Entries share two arrays, so that a batch costs few allocations.
+	var pairs []uint32
+	var metas []chunks.Meta
+	err := r.fetch().each(spans, func(i int, b []byte) error {
+		body, err := r.entryBody(spans[i].off, b)
+		if err != nil {
+			return err
+		}
+		e := entry{ref: refs[i]}
+		p, m := len(pairs), len(metas)
+		c := cursor{b: body}
+		pairs = appendPairs(pairs, &c)
+		metas, e.after = appendChunks(metas, &c, t)
+		if c.bad || len(c.b) > 0 {
+			return r.b.corrupt(IndexName, spans[i].off, "malformed series entry")
+		}
+		e.pairs, e.chunks = pairs[p:len(pairs):len(pairs)], metas[m:len(metas):len(metas)]
+		to = append(to, e)
+		return nil
+	})
+	return to, err
+}
+
+// entryGuess is how long a series entry is expected to be.
+func (b *Block) entryGuess() int64 {
+	n := int64(b.meta.Stats.NumSeries)
+	if n <= 0 {
+		return 512
+	}
+	section := int64(b.header.toc.labelIndices - b.header.toc.series)
+	return min(max(section/n*3/2, 64), 64<<10)
+}
+
+// entryBody checks a series entry and gives what stands between its length and its checksum.
+func (r *reader) entryBody(off int64, b []byte) ([]byte, error) {
+	n, k := binary.Uvarint(b)
+	switch {
+	case k == 0 && len(b) < binary.MaxVarintLen64:
+		return nil, errShort{binary.MaxVarintLen64}
+	case k <= 0 || n > uint64(r.b.header.indexSize):
+		return nil, r.b.corrupt(IndexName, off, "malformed length of a series entry")
+	}
+	end := int64(k) + int64(n)
+	if int64(len(b)) < end+4 {
+		return nil, errShort{end + 4}
+	}
+	body := b[k:end]
+	if binary.BigEndian.Uint32(b[end:]) != checksum(body) {
+		return nil, r.b.corrupt(IndexName, off, "bad checksum of a series entry")
+	}
+	return body, nil
+}
+
+func appendPairs(to []uint32, c *cursor) []uint32 {
+	n := c.uvarint()
+	if n > uint64(len(c.b))/2 {
+		c.fail()
+		return to
+	}
+	to = slices.Grow(to, int(2*n))
+	for range 2 * n {
+		to = append(to, c.uvarint32())
+	}
+	return to
+}
+
+// appendChunks reads the chunks of a series and keeps those that overlap t. after is the chunk behind the last kept.
+func appendChunks(to []chunks.Meta, c *cursor, t timeRange) (_ []chunks.Meta, after chunks.ChunkRef) {
+	n := c.uvarint()
+	if n > uint64(len(c.b))/3 {
+		c.fail()
+		return to, 0
+	}
+	var m chunks.Meta
+	kept := false
+	for i := range n {
+		if i == 0 {
+			m.MinTime = c.varint()
+			m.MaxTime = m.MinTime + int64(c.uvarint())
+			m.Ref = chunks.ChunkRef(c.uvarint())
+		} else {
+			m.MinTime = m.MaxTime + int64(c.uvarint())
+			m.MaxTime = m.MinTime + int64(c.uvarint())
+			m.Ref += chunks.ChunkRef(c.varint())
+		}
+		in := m.MaxTime >= t.min && m.MinTime <= t.max
+		if in {
+			to = append(to, m)
+		} else if kept && after == 0 {
+			after = m.Ref
+		}
+		if in {
+			kept, after = true, 0
+		}
+	}
+	return to, after
+}
+
+// maxSymbols bounds the symbols that a reader remembers between batches.
+const maxSymbols = 64 << 10
+
+// resolve gives the labels of entries; it reads every symbol that it doesn't know yet.
+func (r *reader) resolve(entries []entry) ([]labels.Labels, error) {
+	if len(r.symbols) > maxSymbols {
+		clear(r.symbols)
+	}
+	var missing []uint32
+	for _, e := range entries {
+		for _, s := range e.pairs {
+			if _, ok := r.symbols[s]; !ok {
+				r.symbols[s] = ""
+				missing = append(missing, s)
+			}
+		}
+	}
+	if err := r.readSymbols(missing); err != nil {
+		clear(r.symbols)
+		return nil, err
+	}
+	out := make([]labels.Labels, len(entries))
+	for i, e := range entries {
+		r.builder.Reset()
+		for j := 0; j < len(e.pairs); j += 2 {
+			r.builder.Add(r.symbols[e.pairs[j]], r.symbols[e.pairs[j+1]])
+		}
+		out[i] = r.builder.Labels()
+	}
+	return out, nil
+}
+
+// readSymbols reads symbols by their numbers into r.symbols.
+func (r *reader) readSymbols(numbers []uint32) error {
+	h := r.b.header
+	slices.Sort(numbers)
+	var spans []span
+	var groups []int
+	for _, n := range numbers {
+		if n >= h.numSymbols {
+			return r.b.corrupt(IndexName, int64(h.toc.symbols), "symbol %d of %d", n, h.numSymbols)
+		}
+		g := int(n / groupSize)
+		if len(groups) == 0 || groups[len(groups)-1] != g {
+			groups = append(groups, g)
+			spans = append(spans, span{int64(h.symbols[g].off), int64(h.symbolEnd(g))})
+		}
+	}
+	next := 0 // of numbers
+	return r.fetch().each(spans, func(i int, b []byte) error {
+		n := spans[i].end - spans[i].off
+		if int64(len(b)) < n {
+			return errShort{n}
+		}
+		g := groups[i]
+		if checksum(b[:n]) != h.symbols[g].crc {
+			return r.b.corrupt(IndexName, spans[i].off, "bad checksum of symbols")
+		}
+		c := cursor{b: b[:n]}
+		for k := uint32(g) * groupSize; next < len(numbers) && int(numbers[next]/groupSize) == g; k++ {
+			s := c.str()
+			if c.bad {
+				return r.b.corrupt(IndexName, spans[i].off, "malformed symbols")
+			}
+			if k == numbers[next] {
+				r.symbols[k] = string(s)
+				next++
+			}
+		}
+		return nil
+	})
+}

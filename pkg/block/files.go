@@ -1,0 +1,83 @@
+package block
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Names of a block's files, relative to the block.
+const (
+	IndexName  = "index"
+	MetaName   = "meta.json"
+	HeaderName = "sparse.varve"
+	chunksName = "chunks"
+)
+
+// SegmentName is the name of the i-th chunk segment, counted from 0.
+func SegmentName(i int) string { return fmt.Sprintf("%s/%06d", chunksName, i+1) }
+
+// Files gives the files of one block. It is safe for concurrent use.
+type Files interface {
+	// Open opens a file by its name relative to the block, with slashes. The error of a missing one wraps
+	// fs.ErrNotExist.
+	Open(ctx context.Context, name string) (File, error)
+}
+
+// Range is a range of bytes of a file.
+type Range = struct{ Off, Len int64 }
+
+// File is one immutable file, read by ranges. It is safe for concurrent use.
+type File interface {
+	// Size is the file's length in bytes.
+	Size() int64
+	// Range gives exactly the n bytes at off, or an error. The bytes are read-only and never change.
+	Range(ctx context.Context, off, n int64) ([]byte, error)
+	// Prefetch says which ranges will be asked for next, in ascending order. It may do nothing.
+	Prefetch(ctx context.Context, ranges []Range) error
+	// Close frees the file; bytes it gave stay valid.
+	Close() error
+}
+
+// Dir gives the files of a block in a directory of the local disk.
+type Dir string
+
+// Open implements Files.
+func (d Dir) Open(_ context.Context, name string) (File, error) {
+	f, err := os.Open(filepath.Join(string(d), filepath.FromSlash(name)))
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &diskFile{f: f, size: st.Size()}, nil
+}
+
+type diskFile struct {
+	f    *os.File
+	size int64
+}
+
+func (f *diskFile) Size() int64 { return f.size }
+
+func (f *diskFile) Range(ctx context.Context, off, n int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if off < 0 || n < 0 || off > f.size-n {
+		return nil, fmt.Errorf("range %d+%d is outside of %s with %d bytes", off, n, f.f.Name(), f.size)
+	}
+	b := make([]byte, n)
+	if _, err := f.f.ReadAt(b, off); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (f *diskFile) Prefetch(context.Context, []Range) error { return nil }
+
+func (f *diskFile) Close() error { return f.f.Close() }

@@ -1,0 +1,190 @@
+package block
+
+import (
+	"context"
+
+	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-io/varve/pkg/series"
+)
+
+const (
+	// firstBatch is how many series are read first; each batch is twice the one before, up to lastBatch.
+	firstBatch = 256
+	lastBatch  = 8192
+	// chunkBatch is about how many bytes of chunks are held at once.
+	chunkBatch = 4 << 20
+)
+
+// Select implements series.Source. The set holds a batch of series with at most some MiB of chunks, unless one series
+// alone has more.
+func (b *Block) Select(ctx context.Context, q series.Query) (series.Set, error) {
+	if !b.meta.Overlaps(q.MinTime, q.MaxTime) {
+		return &set{}, nil
+	}
+	r := b.reader(ctx)
+	refs, err := r.match(q.Matchers)
+	if err != nil {
+		return nil, err
+	}
+	stats := series.StatsFrom(ctx)
+	stats.Add(series.Stats{Blocks: 1})
+	return &set{
+		r: r, refs: refs, stats: stats, size: firstBatch, left: q.Limit, unlimited: q.Limit <= 0,
+		time: timeRange{q.MinTime, q.MaxTime}, skipChunks: q.SkipChunks,
+	}, nil
+}
+
+// set streams the selected series of one block.
+type set struct {
+	r          *reader
+	stats      *series.Stats
+	time       timeRange
+	skipChunks bool
+
+	refs      []uint32 // series that were not read yet
+	size      int      // of the next batch
+	left      int      // how many series may still be given, unless unlimited
+	unlimited bool
+
+	batch []entry          // read, and their chunks in range not yet
+	ready []series.Chunked // what Next gives, from at on
+	at    int
+	err   error
+}
+
+// Next implements series.Set.
+func (s *set) Next() bool {
+	if s.at++; s.at < len(s.ready) {
+		return true
+	}
+	if s.err != nil || s.r == nil {
+		return false
+	}
+	s.at, s.ready = 0, nil
+	s.err = s.fill()
+	return s.err == nil && len(s.ready) > 0
+}
+
+// At implements series.Set.
+func (s *set) At() series.Chunked { return s.ready[s.at] }
+
+// Err implements series.Set.
+func (s *set) Err() error { return s.err }
+
+// Close implements series.Set.
+func (s *set) Close() error {
+	*s = set{err: s.err}
+	return nil
+}
+
+// fill makes the next series ready, none at the end.
+func (s *set) fill() error {
+	for len(s.batch) == 0 {
+		if len(s.refs) == 0 || s.left == 0 && !s.unlimited {
+			return nil
+		}
+		if err := s.readBatch(); err != nil {
+			return err
+		}
+	}
+	n := s.affordable()
+	part := s.batch[:n]
+	s.batch = s.batch[n:]
+	ls, err := s.r.resolve(part)
+	if err != nil {
+		return err
+	}
+	s.ready = make([]series.Chunked, n)
+	for i := range ls {
+		s.ready[i].Labels = ls[i]
+	}
+	s.left -= n
+	s.stats.Add(series.Stats{Series: int64(n)})
+	if s.skipChunks {
+		return nil
+	}
+	return s.loadChunks(part)
+}
+
+// readBatch reads the next series and keeps those that have chunks in the range.
+func (s *set) readBatch() error {
+	n := min(s.size, len(s.refs))
+	s.size = min(s.size*2, lastBatch)
+	es, err := s.r.entries(make([]entry, 0, n), s.refs[:n], s.time)
+	if err != nil {
+		return err
+	}
+	s.refs = s.refs[n:]
+	for _, e := range es {
+		if len(e.chunks) > 0 {
+			s.batch = append(s.batch, e)
+		}
+	}
+	return nil
+}
+
+// affordable is how many series of the batch may be worked on at once.
+func (s *set) affordable() int {
+	most := len(s.batch)
+	if !s.unlimited {
+		most = min(most, s.left)
+	}
+	if s.skipChunks {
+		return most
+	}
+	bytes := int64(0)
+	for i, e := range s.batch[:most] {
+		if bytes += e.chunkBytes(); bytes > chunkBatch && i > 0 {
+			return i
+		}
+	}
+	return most
+}
+
+// chunkBytes is about how many bytes the entry's chunks take.
+func (e *entry) chunkBytes() int64 {
+	n := int64(0)
+	for i := range e.chunks {
+		s := spanOf(e.chunks[i].Ref, e.next(i), 0)
+		n += s.end - s.off
+	}
+	return n
+}
+
+// next is the reference of the chunk behind the i-th, 0 if that isn't known.
+func (e *entry) next(i int) chunks.ChunkRef {
+	if i+1 < len(e.chunks) {
+		return e.chunks[i+1].Ref
+	}
+	return e.after
+}
+
+// loadChunks reads the chunks of the entries, which belong to the ready series in the same order.
+func (s *set) loadChunks(es []entry) error {
+	total := 0
+	for _, e := range es {
+		total += len(e.chunks)
+	}
+	metas := make([]chunks.Meta, 0, total)
+	spans := make([]chunkSpan, 0, total)
+	for i, e := range es {
+		from := len(metas)
+		for j, m := range e.chunks {
+			spans = append(spans, spanOf(m.Ref, e.next(j), len(metas)))
+			metas = append(metas, m)
+		}
+		s.ready[i].Chunks = metas[from:len(metas):len(metas)]
+	}
+	if err := s.r.load(spans, metas); err != nil {
+		s.ready = nil
+		return err
+	}
+	d := series.Stats{Chunks: int64(total)}
+	for _, m := range metas {
+		d.ChunkBytes += int64(len(m.Chunk.Bytes()))
+		d.Samples += int64(m.Chunk.NumSamples())
+	}
+	s.stats.Add(d)
+	return nil
+}
