@@ -1,0 +1,103 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// The errors of reading a request; the HTTP status that each means stands beside it.
+var (
+	ErrMalformed   = errors.New("malformed request")      // 400
+	ErrTooLarge    = errors.New("request is too large")   // 413
+	ErrUnsupported = errors.New("unsupported media type") // 415
+)
+
+// Protocol is what a write request speaks.
+type Protocol uint8
+
+// The protocols of write requests.
+const (
+	WriteV1 Protocol = 1 + iota // prometheus.WriteRequest
+	WriteV2                     // io.prometheus.write.v2.Request
+)
+
+// ProtocolOf reads the headers of a write request. Errors wrap ErrUnsupported.
+func ProtocolOf(h http.Header) (Protocol, error) {
+	if enc := h.Get("Content-Encoding"); enc != "" && enc != "snappy" {
+		return 0, fmt.Errorf("%w: Content-Encoding %q, want snappy", ErrUnsupported, enc)
+	}
+	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || media != "application/x-protobuf" {
+		return 0, fmt.Errorf("%w: Content-Type %q, want application/x-protobuf", ErrUnsupported, h.Get("Content-Type"))
+	}
+	switch proto := params["proto"]; proto {
+	case "", "prometheus.WriteRequest":
+		return WriteV1, nil
+	case "io.prometheus.write.v2.Request":
+		return WriteV2, nil
+	default:
+		return 0, fmt.Errorf("%w: protobuf message %q, want prometheus.WriteRequest or io.prometheus.write.v2.Request", ErrUnsupported, proto)
+	}
+}
+
+// Body is a request's bytes in buffers that are used again.
+type Body struct{ packed, raw []byte }
+
+// Read takes the body off a request and inflates it. limit is in bytes and holds for both forms; the inflated
+// size is checked before anything is allocated for it. Errors wrap ErrTooLarge or ErrMalformed, or are the
+// connection's own.
+func (b *Body) Read(r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, tooLarge("compressed", r.ContentLength, limit)
+	}
+	if err := b.receive(r, limit); err != nil {
+		return nil, err
+	}
+	n, err := s2.DecodedLen(b.packed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: snappy: %w", ErrMalformed, err)
+	}
+	if int64(n) > limit {
+		return nil, tooLarge("inflated", int64(n), limit)
+	}
+	if cap(b.raw) < n {
+		b.raw = make([]byte, n)
+	}
+	raw, err := s2.Decode(b.raw[:n], b.packed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: snappy: %w", ErrMalformed, err)
+	}
+	return raw, nil
+}
+
+func (b *Body) receive(r *http.Request, limit int64) error {
+	b.packed = b.packed[:0]
+	if n := int(r.ContentLength) + 1; n > cap(b.packed) { // one more, so that the last Read sees the end
+		b.packed = make([]byte, 0, n)
+	}
+	for {
+		if len(b.packed) == cap(b.packed) {
+			b.packed = append(b.packed, 0)[:len(b.packed)]
+		}
+		n, err := r.Body.Read(b.packed[len(b.packed):cap(b.packed)])
+		b.packed = b.packed[:len(b.packed)+n]
+		if int64(len(b.packed)) > limit {
+			return tooLarge("compressed", int64(len(b.packed)), limit)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read body: %w", err)
+		}
+	}
+}
+
+func tooLarge(form string, n, limit int64) error {
+	return fmt.Errorf("%w: %d bytes %s, at most %d are allowed (max_request_bytes)", ErrTooLarge, n, form, limit)
+}

@@ -1,0 +1,194 @@
+package remote
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Key is 128 bits that stand for a series' labels as one sender spells them: equal bytes, equal key. Two spellings
+// of one series have two keys. It is keyed by a secret of the process, so senders can't make keys collide.
+type Key struct{ Hi, Lo uint64 }
+
+// Hasher makes keys. One is made at start and used for as long as its keys are.
+type Hasher struct{ hi, lo maphash.Seed }
+
+// NewHasher draws a secret.
+func NewHasher() Hasher { return Hasher{hi: maphash.MakeSeed(), lo: maphash.MakeSeed()} }
+
+func (h Hasher) key(p []byte) Key { return Key{maphash.Bytes(h.hi, p), maphash.Bytes(h.lo, p)} }
+
+// Float is one float sample; Time is in Unix milliseconds.
+type Float struct {
+	Time  int64
+	Value float64
+}
+
+// Histogram is one native histogram: H or FH is set.
+type Histogram struct {
+	Time int64
+	H    *histogram.Histogram
+	FH   *histogram.FloatHistogram
+}
+
+// Series is one series of a request: what it holds is valid until the next one is read.
+type Series struct {
+	Key        Key
+	Floats     []Float
+	Histograms []Histogram
+	// Exemplars is how many there are; Request.Exemplars reads them.
+	Exemplars int
+}
+
+// Request reads an inflated write request in place. It is reused through Reset; it is for one goroutine.
+type Request struct {
+	hasher   Hasher
+	protocol Protocol
+	body     []byte
+	walk     fields
+
+	// Series is the current series, after Next said true.
+	Series Series
+
+	labels  []byte // 1.0: the label fields; 2.0: the references, each in a fixed 32 bits
+	rest    []byte // the current series' message
+	gather  []byte
+	symbols [][]byte
+	hashes  []byte // of each symbol, 16 bytes
+	keys    []byte
+	refs    []byte
+	err     error
+}
+
+// NewRequest reads requests with the hasher's keys.
+func NewRequest(h Hasher) *Request { return &Request{hasher: h} }
+
+// Reset begins to read a body. Errors wrap ErrMalformed.
+func (r *Request) Reset(p Protocol, body []byte) error {
+	r.protocol, r.body = p, body
+	r.symbols, r.hashes = r.symbols[:0], r.hashes[:0]
+	r.Rewind()
+	if p == WriteV2 {
+		r.err = r.readSymbols()
+	}
+	return r.err
+}
+
+// Rewind begins again with the first series.
+func (r *Request) Rewind() { r.walk, r.err = fields{p: r.body}, nil }
+
+// Next reads the next series; false at the end or on an error.
+func (r *Request) Next() bool {
+	if r.err != nil {
+		return false
+	}
+	id := uint64(1)
+	if r.protocol == WriteV2 {
+		id = 5
+	}
+	for r.walk.next() {
+		if !r.walk.is(id, wireBytes) {
+			continue
+		}
+		if r.protocol == WriteV2 {
+			r.err = r.readV2(r.walk.data)
+		} else {
+			r.err = r.readV1(r.walk.data)
+		}
+		return r.err == nil
+	}
+	r.err = r.walk.err("WriteRequest")
+	return false
+}
+
+// Err is the error that ended the reading, if one did. It wraps ErrMalformed.
+func (r *Request) Err() error { return r.err }
+
+// Labels parses the current series' labels into b, sorted, without those of empty value (which mean absence).
+// More than most labels, a name twice or an empty name are errors. What b then makes is its own copy.
+func (r *Request) Labels(b *labels.ScratchBuilder, most int) error {
+	b.Reset()
+	b.SetUnsafeAdd(true)
+	add := func(name, value []byte, n int) error {
+		if n > most {
+			return fmt.Errorf("%w: a series has more than %d labels (max_label_names_per_series)", ErrMalformed, most)
+		}
+		if len(name) == 0 {
+			return fmt.Errorf("%w: a label has no name", ErrMalformed)
+		}
+		if len(value) > 0 {
+			b.Add(view(name), view(value))
+		}
+		return nil
+	}
+	var err error
+	if r.protocol == WriteV2 {
+		err = r.labelsV2(r.labels, add)
+	} else {
+		err = labelsV1(r.labels, add)
+	}
+	b.Sort()
+	return err
+}
+
+// Exemplars calls f for each exemplar of the current series, which is f's to keep.
+func (r *Request) Exemplars(f func(exemplar.Exemplar)) error {
+	if r.Series.Exemplars == 0 {
+		return nil
+	}
+	id := uint64(3)
+	if r.protocol == WriteV2 {
+		id = 4
+	}
+	var b labels.ScratchBuilder
+	for w := (fields{p: r.rest}); w.next(); {
+		if !w.is(id, wireBytes) {
+			continue
+		}
+		e, err := r.exemplar(w.data, &b)
+		if err != nil {
+			return err
+		}
+		f(e)
+	}
+	return nil
+}
+
+const maxExemplarLabels = 64
+
+func (r *Request) exemplar(p []byte, b *labels.ScratchBuilder) (exemplar.Exemplar, error) {
+	e := exemplar.Exemplar{HasTs: true}
+	r.gather = r.gather[:0]
+	w := fields{p: p}
+	for w.next() {
+		switch {
+		case w.id == 1 && r.protocol == WriteV2:
+			r.gather = appendRefs(r.gather, &w)
+		case w.is(1, wireBytes):
+			r.gather = appendField(r.gather, w.data)
+		case w.is(2, wireFixed64):
+			e.Value = w.float()
+		case w.is(3, wireVarint):
+			e.Ts = int64(w.num)
+		}
+	}
+	if err := w.err("Exemplar"); err != nil {
+		return e, err
+	}
+	held := r.labels
+	r.labels = r.gather
+	err := r.Labels(b, maxExemplarLabels)
+	r.labels = held
+	e.Labels = b.Labels()
+	return e, err
+}
+
+func appendField(dst, data []byte) []byte {
+	dst = append(dst, 1<<3|wireBytes)
+	dst = binary.AppendUvarint(dst, uint64(len(data)))
+	return append(dst, data...)
+}
