@@ -27,8 +27,12 @@ type Block struct {
 }
 
 // Open opens a block over its files; meta is its meta.json, or what a catalog kept of it. A block whose sparse header
-// is missing or damaged gets one by a pass over two tables of its index. Nothing else is read.
+// is missing or damaged gets one by a pass over two tables of its index. Nothing else is read. A block from which
+// Prometheus deleted samples, and didn't rewrite yet, is refused: they would come back.
 func Open(ctx context.Context, files Files, meta Meta) (*Block, error) {
+	if n := meta.Stats.NumTombstones; n > 0 {
+		return nil, fmt.Errorf("open block %s: it has %d deletions that only Prometheus can apply", meta.ULID, n)
+	}
 	f, err := files.Open(ctx, IndexName)
 	if err != nil {
 		return nil, fmt.Errorf("open block %s: %w", meta.ULID, err)

@@ -13,6 +13,8 @@ const (
 	MetaName   = "meta.json"
 	HeaderName = "sparse.varve"
 	chunksName = "chunks"
+	// tombstonesName is Prometheus' list of deletions. It always writes one; without deletions nobody needs it.
+	tombstonesName = "tombstones"
 )
 
 // SegmentName is the name of the i-th chunk segment, counted from 0.

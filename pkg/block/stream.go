@@ -74,6 +74,9 @@ type table struct {
 }
 
 func openTable(ctx context.Context, f File, off, limit uint64) (*table, error) {
+	if off > limit || limit-off < 12 {
+		return nil, io.ErrUnexpectedEOF
+	}
 	b, err := f.Range(ctx, int64(off), 8)
 	if err != nil {
 		return nil, err

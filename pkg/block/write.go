@@ -46,7 +46,12 @@ func Write(ctx context.Context, dest string, r tsdb.BlockReader, spec Spec) (Met
 		if err != nil || len(ids) == 0 {
 			return nil, err
 		}
-		m, err := finish(ctx, filepath.Join(tmp, ids[0].String()), spec.Origin)
+		dir := filepath.Join(tmp, ids[0].String())
+		m, err := ReadMeta(dir)
+		if err != nil {
+			return nil, err
+		}
+		m, err = finish(ctx, dir, m, spec.Origin)
 		return []Meta{m}, err
 	})
 	switch {
@@ -99,19 +104,20 @@ func RemoveUnfinished(dest string) error {
 	return errors.Join(errs...)
 }
 
-// finish gives a block that Prometheus' writers made its sparse header and our section of meta.json, and syncs all.
-func finish(ctx context.Context, dir string, origin Varve) (Meta, error) {
-	m, err := ReadMeta(dir)
-	if err != nil {
+// finish gives a block that has an index and chunks its sparse header and its meta.json, and syncs all.
+func finish(ctx context.Context, dir string, m Meta, origin Varve) (Meta, error) {
+	if err := os.Remove(filepath.Join(dir, tombstonesName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Meta{}, err
 	}
 	if err := writeHeader(ctx, dir, m.ULID); err != nil {
 		return Meta{}, err
 	}
+	var err error
 	origin.Version = VarveVersion
 	if origin.Files, err = sumFiles(dir); err != nil {
 		return Meta{}, err
 	}
+	m.Version = 1
 	m.Varve = &origin
 	raw, err := m.Encode()
 	if err != nil {
