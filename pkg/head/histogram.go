@@ -1,0 +1,191 @@
+package head
+
+import (
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-io/varve/pkg/series"
+)
+
+// maxTiny is how many sealed chunks of one late histogram each a series gathers before they are put together.
+const maxTiny = 32
+
+// AppendHistogram adds a histogram with integer counts, at any time. It may add empty buckets to h; it keeps none
+// of h's slices.
+func (s *Series) AppendHistogram(t int64, h *histogram.Histogram) Outcome {
+	return s.appendHistogram(t, integers{h})
+}
+
+// AppendFloatHistogram is AppendHistogram for float counts.
+func (s *Series) AppendFloatHistogram(t int64, h *histogram.FloatHistogram) Outcome {
+	return s.appendHistogram(t, floats{h})
+}
+
+// anyHistogram is a histogram of either kind.
+type anyHistogram interface {
+	kind() chunkenc.ValueType
+	wellFormed() bool
+	// appendTo appends to a chunk of this kind, as chunkenc.Appender does.
+	appendTo(app, prev chunkenc.Appender, t int64) (chunkenc.Chunk, bool, chunkenc.Appender, error)
+	// equals compares with the sample that it, an iterator of this kind, stands on.
+	equals(it chunkenc.Iterator) bool
+}
+
+func (s *Series) appendHistogram(t int64, x anyHistogram) Outcome {
+	if !x.wellFormed() {
+		return Malformed
+	}
+	s.mtx.Lock()
+	defer s.mtx.Unlock()
+	h := s.head
+	switch {
+	case h == nil || h.sealed.Load():
+		return Sealed
+	case s.open == nil || t > s.lastT:
+		return s.appendNewest(t, x)
+	case t < s.lastT:
+		o := s.keepHistogram(t, x)
+		if o == Stored {
+			h.late.Add(1)
+		}
+		return o
+	case s.lastEquals(x):
+		return Duplicate
+	}
+	if o := s.keepHistogram(t, x); o != Stored {
+		return o
+	}
+	return Conflict
+}
+
+// appendNewest adds to the open chunk, or to a new one: if the kind changes, the chunk is full, or the appender says so.
+func (s *Series) appendNewest(t int64, x anyHistogram) Outcome {
+	var prev chunkenc.Appender
+	if s.open == nil || s.kind != x.kind() || s.full() {
+		if s.open != nil && s.kind == x.kind() {
+			prev = s.app
+		}
+		c, err := x.kind().NewChunk(false, false)
+		if err != nil {
+			return Malformed
+		}
+		s.sealOpen()
+		s.begin(c, x.kind())
+	}
+	c, recoded, app, err := x.appendTo(s.app, prev, t)
+	if err != nil {
+		return Malformed
+	}
+	if c != nil && !recoded {
+		s.sealOpen()
+	}
+	if c != nil {
+		s.open = c
+	}
+	s.app = app
+	s.inOrder(t)
+	return Stored
+}
+
+func (s *Series) full() bool {
+	n := s.open.NumSamples()
+	return n >= s.head.chunkSamples ||
+		n >= chunkenc.MinSamplesPerHistogramChunk && len(s.open.Bytes()) >= chunkenc.TargetBytesPerHistogramChunk
+}
+
+// lastEquals tells whether x is the newest sample in the open chunk.
+func (s *Series) lastEquals(x anyHistogram) bool {
+	if s.kind != x.kind() {
+		return false
+	}
+	it := s.open.Iterator(nil)
+	return it.Seek(s.lastT) != chunkenc.ValNone && x.equals(it)
+}
+
+// keepHistogram seals a histogram that isn't the newest sample in a chunk of its own.
+func (s *Series) keepHistogram(t int64, x anyHistogram) Outcome {
+	c, err := x.kind().NewChunk(false, false)
+	if err != nil {
+		return Malformed
+	}
+	app, err := c.Appender()
+	if err != nil {
+		return Malformed
+	}
+	if _, _, _, err := x.appendTo(app, nil, t); err != nil {
+		return Malformed
+	}
+	s.sealed = append(s.sealed, sealChunk(c, t, t))
+	s.head.extend(t)
+	if s.tiny++; s.tiny >= maxTiny {
+		s.tiny = 0
+		s.compact()
+	}
+	return Stored
+}
+
+// compact makes fewer chunks of the sealed ones. If that fails they stay as they are.
+func (s *Series) compact() {
+	metas := make([]chunks.Meta, len(s.sealed))
+	for i, c := range s.sealed {
+		metas[i] = c.meta()
+	}
+	flat, err := series.Compact(metas)
+	if err != nil {
+		return
+	}
+	sealed := make([]chunk, len(flat))
+	for i, m := range flat {
+		sealed[i] = sealChunk(m.Chunk, m.MinTime, m.MaxTime)
+	}
+	s.sealed = sealed
+}
+
+type integers struct{ h *histogram.Histogram }
+
+func (x integers) kind() chunkenc.ValueType { return chunkenc.ValHistogram }
+
+func (x integers) wellFormed() bool {
+	return value.IsStaleNaN(x.h.Sum) || histogram.IsValidSchema(x.h.Schema) &&
+		fits(x.h.PositiveSpans, len(x.h.PositiveBuckets)) && fits(x.h.NegativeSpans, len(x.h.NegativeBuckets))
+}
+
+func (x integers) appendTo(app, prev chunkenc.Appender, t int64) (chunkenc.Chunk, bool, chunkenc.Appender, error) {
+	return app.AppendHistogram(prev, 0, t, x.h, false)
+}
+
+func (x integers) equals(it chunkenc.Iterator) bool {
+	_, h := it.AtHistogram(nil)
+	return series.CompareHistograms(x.h, h) == 0
+}
+
+type floats struct{ h *histogram.FloatHistogram }
+
+func (x floats) kind() chunkenc.ValueType { return chunkenc.ValFloatHistogram }
+
+func (x floats) wellFormed() bool {
+	return value.IsStaleNaN(x.h.Sum) || histogram.IsValidSchema(x.h.Schema) &&
+		fits(x.h.PositiveSpans, len(x.h.PositiveBuckets)) && fits(x.h.NegativeSpans, len(x.h.NegativeBuckets))
+}
+
+func (x floats) appendTo(app, prev chunkenc.Appender, t int64) (chunkenc.Chunk, bool, chunkenc.Appender, error) {
+	return app.AppendFloatHistogram(prev, 0, t, x.h, false)
+}
+
+func (x floats) equals(it chunkenc.Iterator) bool {
+	_, h := it.AtFloatHistogram(nil)
+	return series.CompareFloatHistograms(x.h, h) == 0
+}
+
+// fits tells whether spans have room for exactly n buckets, one after the other.
+func fits(spans []histogram.Span, n int) bool {
+	for i, s := range spans {
+		if i > 0 && s.Offset < 0 || int64(s.Length) > int64(n) {
+			return false
+		}
+		n -= int(s.Length)
+	}
+	return n == 0
+}
