@@ -34,16 +34,16 @@ func yamlError(file string, err error) error {
 }
 
 // DecodeYAML sets the options of dst, a pointer to a struct like Load's, that
-// node names, and leaves the others. The error joins every unknown, repeated or
-// malformed key with its file and line. It does not validate.
+// node names, leaves the others, and validates. The error joins every unknown,
+// repeated, malformed or refused value with its file and line.
 func DecodeYAML(file string, node *yaml.Node, dst any) error {
 	t, err := newTree(dst, "")
 	if err != nil {
 		return err
 	}
-	d := fileDecoder{file: file, tree: t, lines: map[string]int{}}
-	d.mapping("", node)
-	return errors.Join(d.errs...)
+	l := &Loaded{tree: t, origin: map[string]string{}}
+	errs := l.applyNode(file, node)
+	return errors.Join(append(errs, l.validate()...)...)
 }
 
 func (l *Loaded) applyFile(file string) []error {
@@ -55,6 +55,10 @@ func (l *Loaded) applyFile(file string) []error {
 	if err != nil {
 		return []error{err}
 	}
+	return l.applyNode(file, node)
+}
+
+func (l *Loaded) applyNode(file string, node *yaml.Node) []error {
 	d := fileDecoder{file: file, tree: l.tree, lines: map[string]int{}}
 	d.mapping("", node)
 	for name, line := range d.lines {

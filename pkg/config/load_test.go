@@ -388,12 +388,12 @@ func TestDecodeYAML(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	section := testIngester{Replicas: 3}
+	section := testIngester{Replicas: 3, HeadPeriod: Duration(time.Hour)}
 	err = DecodeYAML("f", node.Content[1], &section)
-	if want := `f:3: unknown option "nope"`; err == nil || err.Error() != want {
+	if want := "f:3: unknown option \"nope\"\nratio is 2 (file f:2), must be from 0 to 1"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
-	if diff := cmp.Diff(testIngester{Replicas: 3, Ratio: 2}, section); diff != "" {
+	if diff := cmp.Diff(testIngester{Replicas: 3, Ratio: 2, HeadPeriod: Duration(time.Hour)}, section); diff != "" {
 		t.Error(diff)
 	}
 }
