@@ -1,0 +1,200 @@
+package distributor
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/varve-io/varve/pkg/remote"
+	"github.com/varve-io/varve/pkg/ring"
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// Ring says which partitions there are and who owns them.
+type Ring interface {
+	View() *ring.View
+}
+
+// Limits says what a tenant may do. Generation moves whenever an answer of For may have changed.
+type Limits interface {
+	For(tenant.ID) *tenant.Limits
+	Generation() uint64
+}
+
+// Authenticator tells who sent a request.
+type Authenticator interface {
+	Authenticate(*http.Request, tenant.Scope) (tenant.Identity, error)
+}
+
+// Dependencies are what a Distributor works with.
+type Dependencies struct {
+	Ring   Ring
+	Dialer Dialer
+	Limits Limits
+	Auth   Authenticator
+	Logger *slog.Logger
+	Reg    prometheus.Registerer
+	// Now is the clock by which samples are too old or too new.
+	Now func() time.Time
+}
+
+// Distributor takes write requests.
+type Distributor struct {
+	cfg         Config
+	deps        Dependencies
+	log         *slog.Logger
+	metrics     *metrics
+	hasher      remote.Hasher
+	incarnation uint64
+	inflight    *semaphore.Weighted
+	requests    sync.Pool
+
+	mu      sync.RWMutex
+	tenants map[tenant.ID]*sender
+	streams map[int32]*stream
+	view    uint32 // version of the ring that streams follow
+}
+
+// New makes a distributor. Its numbers belong to this incarnation of it, so that those of an earlier one mean nothing.
+func New(cfg Config, deps Dependencies) *Distributor {
+	var incarnation [8]byte
+	rand.Read(incarnation[:]) // never fails
+	d := &Distributor{
+		cfg: cfg, deps: deps, log: deps.Logger,
+		metrics:     newMetrics(deps.Reg),
+		hasher:      remote.NewHasher(),
+		incarnation: binary.LittleEndian.Uint64(incarnation[:]),
+		inflight:    semaphore.NewWeighted(int64(cfg.MaxInflightBytes)),
+		tenants:     map[tenant.ID]*sender{},
+		streams:     map[int32]*stream{},
+	}
+	d.requests.New = func() any { return newRequest(d) }
+	return d
+}
+
+// Run keeps the links to owners alive and forgets idle series, until ctx ends.
+func (d *Distributor) Run(ctx context.Context) error {
+	heartbeat := time.NewTicker(250 * time.Millisecond)
+	defer heartbeat.Stop()
+	sweep := time.NewTicker(time.Minute)
+	defer sweep.Stop()
+	defer d.closeStreams()
+	for {
+		d.followRing()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-heartbeat.C:
+		case <-sweep.C:
+			d.expire(d.deps.Now())
+		}
+	}
+}
+
+// Ready is nil once there are partitions that take writes.
+func (d *Distributor) Ready() error {
+	if _, ok := d.deps.Ring.View().PartitionOf(0); !ok {
+		return errNoPartition
+	}
+	return nil
+}
+
+// followRing makes the streams those of the ring's partitions, and opens links that broke.
+func (d *Distributor) followRing() {
+	v := d.deps.Ring.View()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range v.Partitions {
+		s := d.streams[p.ID]
+		if s == nil {
+			s = newStream(p.ID, d.deps.Dialer)
+			d.streams[p.ID] = s
+		}
+		s.follow(p.Owners)
+	}
+	for id, s := range d.streams {
+		if _, ok := v.Partition(id); !ok {
+			s.close()
+			delete(d.streams, id)
+		}
+	}
+	d.view = v.Version
+}
+
+// stream is the stream of a partition; nil where the ring has none.
+func (d *Distributor) stream(partition int32, v *ring.View) *stream {
+	d.mu.RLock()
+	s, current := d.streams[partition], d.view == v.Version
+	d.mu.RUnlock()
+	if s == nil && !current {
+		d.followRing()
+		d.mu.RLock()
+		s = d.streams[partition]
+		d.mu.RUnlock()
+	}
+	return s
+}
+
+func (d *Distributor) closeStreams() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, s := range d.streams {
+		s.close()
+		delete(d.streams, id)
+	}
+}
+
+// sender is what the distributor knows of one tenant.
+func (d *Distributor) sender(id tenant.ID) *sender {
+	d.mu.RLock()
+	s := d.tenants[id]
+	d.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s = d.tenants[id]; s == nil {
+		s = newSender(id)
+		d.tenants[id] = s
+	}
+	return s
+}
+
+// expire forgets the series that got no sample for long, and the tenants that have none.
+func (d *Distributor) expire(now time.Time) {
+	before := uint32(now.Add(-seriesIdle).Unix())
+	d.mu.RLock()
+	senders := make([]*sender, 0, len(d.tenants))
+	for _, s := range d.tenants {
+		senders = append(senders, s)
+	}
+	d.mu.RUnlock()
+	total := int64(0)
+	for _, s := range senders {
+		s.table.expire(before, func(e entry) {
+			s.series.Add(-1)
+			d.mu.RLock()
+			st := d.streams[e.partition]
+			d.mu.RUnlock()
+			if st != nil {
+				st.retire(e.generation)
+			}
+		})
+		total += s.series.Load()
+		if s.series.Load() == 0 && s.lastSeen.Load() < before {
+			d.mu.Lock()
+			delete(d.tenants, s.id)
+			d.mu.Unlock()
+		}
+	}
+	d.metrics.series.Set(float64(total))
+	d.metrics.tenants.Set(float64(len(senders)))
+}

@@ -1,0 +1,39 @@
+package distributor
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	samples, histograms, exemplars, exemplarsDropped prometheus.Counter
+	refused, failed                                  *prometheus.CounterVec
+	series, tenants                                  prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	count := func(name, help string) prometheus.Counter {
+		return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	return &metrics{
+		samples:          count("varve_distributor_samples_total", "Float samples stored on a quorum of owners."),
+		histograms:       count("varve_distributor_histograms_total", "Native histograms stored on a quorum of owners."),
+		exemplars:        count("varve_distributor_exemplars_total", "Exemplars stored on a quorum of owners."),
+		exemplarsDropped: count("varve_distributor_exemplars_dropped_total", "Exemplars that were over a limit or invalid."),
+		refused:          f.NewCounterVec(prometheus.CounterOpts{Name: "varve_distributor_refused_samples_total", Help: "Samples refused, by the limit or rule that refused them."}, []string{"reason"}),
+		failed:           f.NewCounterVec(prometheus.CounterOpts{Name: "varve_distributor_failed_requests_total", Help: "Write requests that must be sent again, by status code."}, []string{"code"}),
+		series:           f.NewGauge(prometheus.GaugeOpts{Name: "varve_distributor_active_series", Help: "Series in the table, all tenants."}),
+		tenants:          f.NewGauge(prometheus.GaugeOpts{Name: "varve_distributor_active_tenants", Help: "Tenants in the table."}),
+	}
+}
+
+// took counts a request that was taken.
+func (m *metrics) took(w Written, r *refusals) {
+	m.samples.Add(float64(w.Floats))
+	m.histograms.Add(float64(w.Histograms))
+	m.exemplars.Add(float64(w.Exemplars))
+	for _, why := range r.order {
+		m.refused.WithLabelValues(string(why)).Add(float64(r.by[why].samples))
+	}
+}
