@@ -136,10 +136,11 @@ func (l *Log) ready(g *group) error {
 
 func (l *Log) writeGroup(g *group) error {
 	h := frameHeader{base: l.w.tail.next, first: l.w.tail.next}
+	fw := frameWriter{marker: l.w.seg.header.marker, off: l.w.seg.written, compress: !l.o.NoCompression}
 	out := l.w.out[:0]
 	for _, f := range g.frames {
 		h.count = f.count
-		out = appendFrame(out, l.w.seg.header.marker, h, f.raw, !l.o.NoCompression)
+		out = fw.append(out, h, f.raw)
 		h.first += uint64(f.count)
 		if len(out) >= writeBytes {
 			if err := l.w.seg.write(out); err != nil {
@@ -164,7 +165,8 @@ func (l *Log) mark() {
 		return
 	}
 	h := frameHeader{base: l.w.tail.next, first: l.w.tail.next}
-	if err := l.w.seg.write(appendFrame(nil, l.w.seg.header.marker, h, nil, false)); err != nil {
+	fw := frameWriter{marker: l.w.seg.header.marker, off: l.w.seg.written}
+	if err := l.w.seg.write(fw.append(nil, h, nil)); err != nil {
 		l.fence(nil, fmt.Errorf("write segment %v: %w", l.w.seg.header.id, err))
 		return
 	}

@@ -41,7 +41,12 @@ type frameHeader struct {
 	crc    uint32 // CRC-32C of the stored payload
 }
 
-func (h frameHeader) put(b []byte, m marker) {
+// length is the frame's length in the file.
+func (h frameHeader) length() int64 { return frameHeaderBytes + int64(h.stored) }
+
+// put writes the header of a frame that begins at off in its segment. The checksum covers the offset too, so that a
+// frame which a disk returns in the wrong place is no frame.
+func (h frameHeader) put(b []byte, m marker, off int64) {
 	copy(b, m[:])
 	b[8], b[9], b[10], b[11] = h.flags, 0, 0, 0
 	binary.LittleEndian.PutUint32(b[12:], h.stored)
@@ -50,12 +55,19 @@ func (h frameHeader) put(b []byte, m marker) {
 	binary.LittleEndian.PutUint64(b[24:], h.base)
 	binary.LittleEndian.PutUint64(b[32:], h.first)
 	binary.LittleEndian.PutUint32(b[40:], h.crc)
-	binary.LittleEndian.PutUint32(b[44:], crc32.Checksum(b[:44], castagnoli))
+	binary.LittleEndian.PutUint32(b[44:], headerChecksum(b, off))
 }
 
-// parseFrameHeader reads the 48 bytes of b. The lengths of a header that it accepts are within the limits.
-func parseFrameHeader(b []byte, m marker) (frameHeader, error) {
-	if marker(b[:8]) != m || crc32.Checksum(b[:44], castagnoli) != binary.LittleEndian.Uint32(b[44:]) {
+func headerChecksum(b []byte, off int64) uint32 {
+	sum := crc32.Checksum(b[:44], castagnoli)
+	var at [8]byte
+	binary.LittleEndian.PutUint64(at[:], uint64(off))
+	return crc32.Update(sum, castagnoli, at[:])
+}
+
+// parseFrameHeader reads the 48 bytes of b, which stand at off. The lengths of a header that it accepts are within the limits.
+func parseFrameHeader(b []byte, m marker, off int64) (frameHeader, error) {
+	if marker(b[:8]) != m || headerChecksum(b, off) != binary.LittleEndian.Uint32(b[44:]) {
 		return frameHeader{}, errBadHeader
 	}
 	h := frameHeader{
@@ -75,12 +87,19 @@ func parseFrameHeader(b []byte, m marker) (frameHeader, error) {
 	return h, nil
 }
 
-// appendFrame appends a frame that holds raw to dst. It sets the header's flags, lengths and checksum.
-func appendFrame(dst []byte, m marker, h frameHeader, raw []byte, compress bool) []byte {
+// frameWriter makes the frames of one group.
+type frameWriter struct {
+	marker   marker
+	off      int64 // where the next frame will stand in the segment
+	compress bool
+}
+
+// append appends a frame that holds raw to dst. It sets the header's flags, lengths and checksum.
+func (w *frameWriter) append(dst []byte, h frameHeader, raw []byte) []byte {
 	start := len(dst)
 	dst = append(dst, make([]byte, frameHeaderBytes)...)
 	h.raw, h.flags = uint32(len(raw)), 0
-	if compress && len(raw) >= 128 {
+	if w.compress && len(raw) >= 128 {
 		dst = appendCompressed(dst, raw)
 		h.flags = flagCompressed
 	}
@@ -91,7 +110,8 @@ func appendFrame(dst []byte, m marker, h frameHeader, raw []byte, compress bool)
 	payload := dst[start+frameHeaderBytes:]
 	h.stored = uint32(len(payload))
 	h.crc = crc32.Checksum(payload, castagnoli)
-	h.put(dst[start:], m)
+	h.put(dst[start:], w.marker, w.off)
+	w.off += h.length()
 	return dst
 }
 

@@ -79,6 +79,7 @@ func Open(o Options) (*Log, error) {
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
+	syncParents(o)
 	lock, err := o.FS.Lock(filepath.Join(o.Dir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
@@ -89,6 +90,16 @@ func Open(o Options) (*Log, error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	return l, nil
+}
+
+// syncParents makes the directory itself durable. Those above may belong to others, so an error is only a warning.
+func syncParents(o Options) {
+	for dir := filepath.Clean(o.Dir); dir != filepath.Dir(dir); {
+		dir = filepath.Dir(dir)
+		if err := o.FS.SyncDir(dir); err != nil {
+			o.Events.Warning(fmt.Errorf("sync directory: %w", err))
+		}
+	}
 }
 
 // Close releases the directory. Call it after Run has returned.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 )
 
 // Damage is what a replay could not read.
@@ -63,9 +62,6 @@ func (d *Damage) lost(id segmentID, n uint64) {
 
 // load looks at what is on disk, and finds out where the log ends.
 func (l *Log) load() error {
-	if err := l.o.FS.SyncDir(filepath.Dir(l.o.Dir)); err != nil {
-		return err
-	}
 	epochs, leftovers, err := listEpochs(l.o.FS, l.o.Dir)
 	if err != nil {
 		return err
@@ -162,6 +158,7 @@ func (rp *replay) run() error {
 		if err := rp.segment(i); err != nil {
 			return fmt.Errorf("replay segment %v: %w", s.id, err)
 		}
+		rp.endOfEpoch(i)
 		rp.done += s.size
 		if rp.progress != nil {
 			rp.progress(rp.done, rp.total)
@@ -194,7 +191,6 @@ func (rp *replay) segment(i int) error {
 		return err
 	}
 	rp.next = r.next
-	rp.endOfEpoch(i)
 	return nil
 }
 

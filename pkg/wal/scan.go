@@ -104,15 +104,13 @@ func isDamage(err error) bool {
 	return errors.Is(err, errBadHeader) || errors.Is(err, errBadPayload) || errors.Is(err, errCutOff)
 }
 
-func (h frameHeader) length() int64 { return frameHeaderBytes + int64(h.stored) }
-
 // frame returns the frame at off with its payload as stored, which is valid until the next call.
 func (r *segmentReader) frame(off int64) (frameHeader, []byte, error) {
 	b, err := r.peek(off, frameHeaderBytes)
 	if err != nil {
 		return frameHeader{}, nil, err
 	}
-	h, err := parseFrameHeader(b, r.marker)
+	h, err := parseFrameHeader(b, r.marker, off)
 	if err != nil {
 		return frameHeader{}, nil, err
 	}
