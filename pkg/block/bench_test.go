@@ -38,6 +38,14 @@ func (f countingFile) Range(ctx context.Context, off, n int64) ([]byte, error) {
 	return f.File.Range(ctx, off, n)
 }
 
+func (f countingFile) Ranges(ctx context.Context, ranges []Range) ([][]byte, error) {
+	f.c.ranges.Add(int64(len(ranges)))
+	for _, r := range ranges {
+		f.c.bytes.Add(r.Len)
+	}
+	return f.File.Ranges(ctx, ranges)
+}
+
 // largeBlock has n series of 240 samples each.
 func largeBlock(b *testing.B, n int) string {
 	b.Helper()

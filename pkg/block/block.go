@@ -38,7 +38,8 @@ func Open(ctx context.Context, files Files, meta Meta) (*Block, error) {
 		return nil, fmt.Errorf("open block %s: %w", meta.ULID, err)
 	}
 	b := &Block{meta: meta, files: files, index: f, segments: map[uint32]File{}}
-	if b.header, err = readHeader(ctx, files, meta.ULID, f.Size()); err != nil {
+	b.header, err = readHeader(ctx, files, meta.ULID, f.Size())
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errHeader) {
 		b.built = true
 		b.header, err = buildHeader(ctx, meta.ULID, f)
 	}

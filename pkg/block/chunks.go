@@ -6,14 +6,11 @@ import (
 	"math"
 	"slices"
 
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 )
 
 var allTime = timeRange{math.MinInt64, math.MaxInt64}
-
-func storageRef(ref uint32) storage.SeriesRef { return storage.SeriesRef(ref) }
 
 const (
 	// chunkGuess is how long a chunk is expected to be if nothing tells.
@@ -47,7 +44,11 @@ func (r *reader) load(spans []chunkSpan, metas []chunks.Meta) error {
 	if !slices.IsSortedFunc(spans, order) {
 		slices.SortFunc(spans, order)
 	}
-	d := chunkDecoder{r: r, xor: make([]chunkenc.XORChunk, 0, len(spans))}
+	bytes := int64(0)
+	for _, s := range spans {
+		bytes += s.end - s.off
+	}
+	d := chunkDecoder{r: r, xor: make([]chunkenc.XORChunk, 0, len(spans)), left: bytes}
 	var plain []span
 	for len(spans) > 0 {
 		n := 1
@@ -77,13 +78,30 @@ func (r *reader) load(spans []chunkSpan, metas []chunks.Meta) error {
 	return nil
 }
 
-// chunkDecoder makes chunks of bytes. Plain float chunks come from one array.
+// chunkDecoder makes chunks of bytes. Their bytes are copied into arrays of their own, so that no chunk keeps
+// a page in memory.
 type chunkDecoder struct {
-	r   *reader
-	xor []chunkenc.XORChunk
+	r    *reader
+	xor  []chunkenc.XORChunk
+	data []byte
+	left int64 // about how many bytes there are to come
 }
 
-// decode checks the chunk at the front of b. The chunk refers to b.
+// slabBytes is the most bytes of chunks that share an array.
+const slabBytes = 256 << 10
+
+// keep copies b.
+func (d *chunkDecoder) keep(b []byte) []byte {
+	if n := int64(len(b)); n > int64(cap(d.data)-len(d.data)) {
+		d.data = make([]byte, 0, max(n, min(d.left, slabBytes)))
+	}
+	d.left -= int64(len(b))
+	from := len(d.data)
+	d.data = append(d.data, b...)
+	return d.data[from:len(d.data):len(d.data)]
+}
+
+// decode checks the chunk at the front of b.
 func (d *chunkDecoder) decode(file string, off int64, b []byte) (chunkenc.Chunk, error) {
 	n, k := binary.Uvarint(b)
 	switch {
@@ -100,10 +118,10 @@ func (d *chunkDecoder) decode(file string, off int64, b []byte) (chunkenc.Chunk,
 	if binary.BigEndian.Uint32(b[end:]) != checksum(body) {
 		return nil, d.r.b.corrupt(file, off, "bad checksum of a chunk")
 	}
-	enc, data := chunkenc.Encoding(body[0]), body[1:]
 	if n < minChunkBytes {
 		return nil, d.r.b.corrupt(file, off, "chunk of %d bytes", n)
 	}
+	enc, data := chunkenc.Encoding(body[0]), d.keep(body[1:])
 	if enc == chunkenc.EncXOR {
 		d.xor = append(d.xor, chunkenc.XORChunk{})
 		c := &d.xor[len(d.xor)-1]

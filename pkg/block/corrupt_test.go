@@ -30,9 +30,19 @@ func (m memFiles) Open(_ context.Context, name string) (File, error) {
 
 type memFile []byte
 
-func (f memFile) Size() int64                             { return int64(len(f)) }
-func (f memFile) Prefetch(context.Context, []Range) error { return nil }
-func (f memFile) Close() error                            { return nil }
+func (f memFile) Size() int64  { return int64(len(f)) }
+func (f memFile) Close() error { return nil }
+
+func (f memFile) Ranges(ctx context.Context, ranges []Range) (out [][]byte, err error) {
+	for _, r := range ranges {
+		b, err := f.Range(ctx, r.Off, r.Len)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
 
 func (f memFile) Range(ctx context.Context, off, n int64) ([]byte, error) {
 	if off < 0 || n < 0 || off > int64(len(f))-n {

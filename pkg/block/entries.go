@@ -20,7 +20,8 @@ type entry struct {
 // timeRange is a range of time, both ends included.
 type timeRange struct{ min, max int64 }
 
-// entries reads the entries of the given series, in ascending order, with the chunks that overlap the range.
+// entries reads the entries of the given series, in ascending order, with the chunks that overlap the range. What they
+// refer to is overwritten by the next call.
 func (r *reader) entries(to []entry, refs []uint32, t timeRange) ([]entry, error) {
 	h := r.b.header
 	guess := r.b.entryGuess()
@@ -32,9 +33,7 @@ func (r *reader) entries(to []entry, refs []uint32, t timeRange) ([]entry, error
 		}
 		spans[i] = span{off, off + guess}
 	}
-	// Entries share two arrays, so that a batch costs few allocations.
-	var pairs []uint32
-	var metas []chunks.Meta
+	pairs, metas := r.pairs[:0], r.metas[:0]
 	err := r.fetch().each(spans, func(i int, b []byte) error {
 		body, err := r.entryBody(spans[i].off, b)
 		if err != nil {
@@ -52,6 +51,7 @@ func (r *reader) entries(to []entry, refs []uint32, t timeRange) ([]entry, error
 		to = append(to, e)
 		return nil
 	})
+	r.pairs, r.metas = pairs, metas
 	return to, err
 }
 
@@ -91,7 +91,6 @@ func appendPairs(to []uint32, c *cursor) []uint32 {
 		c.fail()
 		return to
 	}
-	to = slices.Grow(to, int(2*n))
 	for range 2 * n {
 		to = append(to, c.uvarint32())
 	}

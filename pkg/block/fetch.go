@@ -6,11 +6,15 @@ import (
 )
 
 const (
-	// runGap is how many unwanted bytes between two wanted ones are rather read than skipped. They stay in memory as
-	// long as their neighbours, so it is small; what is near enough to share a request is the File's business.
-	runGap = 4 << 10
-	// maxRun is the most bytes that are asked for at once, unless one item is longer.
+	// runGap is how many unwanted bytes between two wanted ones are rather read than skipped. What is near enough to
+	// share a request is the File's business.
+	runGap = 8 << 10
+	// maxRun is the most bytes that are asked for as one range, unless one item is longer.
 	maxRun = 1 << 20
+	// maxFetch is about the most bytes that are held by one call of Ranges, if each range costs rangeCost more than
+	// its length because the File reads by pages.
+	maxFetch  = 16 << 20
+	rangeCost = 64 << 10
 )
 
 // span is where an item is expected: it starts at off, and its end is a guess.
@@ -20,12 +24,6 @@ type span struct{ off, end int64 }
 type errShort struct{ need int64 }
 
 func (errShort) Error() string { return "item is longer than expected" }
-
-// Refetcher is a File with a cache that may be damaged: Refetch reads past it and mends it. A block asks for that
-// once before it says that something is corrupt.
-type Refetcher interface {
-	Refetch(ctx context.Context, off, n int64) ([]byte, error)
-}
 
 // fetcher reads items of one file for one call.
 type fetcher struct {
@@ -45,33 +43,44 @@ func (t fetcher) each(spans []span, parse func(i int, b []byte) error) error {
 	if err != nil {
 		return err
 	}
-	if err := t.f.Prefetch(t.ctx, runs); err != nil {
-		return t.b.readError(t.name, err)
-	}
 	i := 0
-	for r, run := range runs {
-		b, err := t.f.Range(t.ctx, run.Off, run.Len)
+	for len(runs) > 0 {
+		n := affordable(runs)
+		data, err := t.f.Ranges(t.ctx, runs[:n])
 		if err != nil {
 			return t.b.readError(t.name, err)
 		}
-		for range counts[r] {
-			if err := t.parse(spans[i], b[spans[i].off-run.Off:], i, parse); err != nil {
-				return err
+		for r, b := range data {
+			for range counts[r] {
+				if err := t.parse(spans[i], b[spans[i].off-runs[r].Off:], i, parse); err != nil {
+					return err
+				}
+				i++
 			}
-			i++
 		}
+		runs, counts = runs[n:], counts[n:]
 	}
 	return nil
+}
+
+// affordable is how many of the ranges may be read at once.
+func affordable(runs []Range) int {
+	bytes := int64(0)
+	for i, r := range runs {
+		if bytes += r.Len + rangeCost; bytes > maxFetch && i > 0 {
+			return i
+		}
+	}
+	return len(runs)
 }
 
 // parse calls parse, once more with more bytes if they were too few, and once more past the cache if they were bad.
 func (t fetcher) parse(s span, b []byte, i int, parse func(int, []byte) error) error {
 	err := parse(i, b)
 	n := min(int64(len(b)), s.end-s.off)
-	for fresh := false; err != nil; {
+	for dropped := false; err != nil; {
 		var short errShort
-		var rerr error
-		again, canRefetch := t.f.(Refetcher)
+		cache, cached := t.f.(Dropper)
 		switch {
 		case errors.As(err, &short):
 			if short.need <= n || short.need > t.f.Size()-s.off {
@@ -79,18 +88,15 @@ func (t fetcher) parse(s span, b []byte, i int, parse func(int, []byte) error) e
 				continue
 			}
 			n = short.need
-			if fresh {
-				b, rerr = again.Refetch(t.ctx, s.off, n)
-			} else {
-				b, rerr = t.f.Range(t.ctx, s.off, n)
-			}
-		case errors.Is(err, ErrCorrupt) && canRefetch && !fresh:
-			fresh = true
-			b, rerr = again.Refetch(t.ctx, s.off, n)
+		case errors.Is(err, ErrCorrupt) && cached && !dropped:
+			dropped = true
+			n = max(n, min(int64(len(b)), rangeCost))
+			cache.Drop(s.off, n)
 		default:
 			return err
 		}
-		if rerr != nil {
+		var rerr error
+		if b, rerr = t.f.Range(t.ctx, s.off, n); rerr != nil {
 			return t.b.readError(t.name, rerr)
 		}
 		err = parse(i, b)

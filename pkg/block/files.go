@@ -30,16 +30,23 @@ type Files interface {
 // Range is a range of bytes of a file.
 type Range = struct{ Off, Len int64 }
 
-// File is one immutable file, read by ranges. It is safe for concurrent use.
+// File is one immutable file, read by ranges. It is safe for concurrent use. The bytes that it gives are read-only
+// and never change.
 type File interface {
 	// Size is the file's length in bytes.
 	Size() int64
-	// Range gives exactly the n bytes at off, or an error. The bytes are read-only and never change.
+	// Range gives exactly the n bytes at off, or an error.
 	Range(ctx context.Context, off, n int64) ([]byte, error)
-	// Prefetch says which ranges will be asked for next, in ascending order. It may do nothing.
-	Prefetch(ctx context.Context, ranges []Range) error
+	// Ranges gives the bytes of each range; they are in ascending order. It may read what lies between them.
+	Ranges(ctx context.Context, ranges []Range) ([][]byte, error)
 	// Close frees the file; bytes it gave stay valid.
 	Close() error
+}
+
+// Dropper is a File with a cache, which may be damaged: Drop forgets a range. A block asks for that, and reads once
+// more, before it says that something is corrupt.
+type Dropper interface {
+	Drop(off, n int64)
 }
 
 // Dir gives the files of a block in a directory of the local disk.
@@ -80,6 +87,15 @@ func (f *diskFile) Range(ctx context.Context, off, n int64) ([]byte, error) {
 	return b, nil
 }
 
-func (f *diskFile) Prefetch(context.Context, []Range) error { return nil }
+func (f *diskFile) Ranges(ctx context.Context, ranges []Range) ([][]byte, error) {
+	out := make([][]byte, len(ranges))
+	for i, r := range ranges {
+		var err error
+		if out[i], err = f.Range(ctx, r.Off, r.Len); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
 
 func (f *diskFile) Close() error { return f.f.Close() }

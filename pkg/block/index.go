@@ -1,14 +1,16 @@
 package block
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	mathbits "math/bits"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/index"
 )
 
@@ -18,6 +20,9 @@ type reader struct {
 	b       *Block
 	symbols map[uint32]string
 	builder labels.ScratchBuilder
+	// What entries gives refers to these.
+	pairs []uint32
+	metas []chunks.Meta
 }
 
 func (b *Block) reader(ctx context.Context) *reader {
@@ -145,28 +150,68 @@ func guessed(s span) span {
 	return s
 }
 
+// fewLists is how many lists are merged while they are read; more become one beforehand.
+const fewLists = 4
+
 // lists reads postings lists, which become one.
 func (r *reader) lists(spans []span) (index.Postings, error) {
-	slices.SortFunc(spans, func(a, b span) int { return int(min(max(a.off-b.off, -1), 1)) })
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.off, b.off) })
 	for i, s := range spans {
 		spans[i] = guessed(s)
 	}
-	its := make([]index.Postings, len(spans))
+	var refs []uint32
+	its := make([]index.Postings, 0, fewLists)
 	err := r.fetch().each(spans, func(i int, b []byte) error {
 		raw, err := r.parseList(spans[i].off, b)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case len(spans) <= fewLists:
+			its = append(its, &bigEndian{rest: raw})
+			return nil
 		}
-		its[i] = &bigEndian{rest: raw}
+		for ; len(raw) >= 4; raw = raw[4:] {
+			refs = append(refs, binary.BigEndian.Uint32(raw))
+		}
 		return nil
 	})
 	switch {
 	case err != nil:
 		return nil, err
-	case len(its) == 0:
+	case len(spans) == 0:
 		return index.EmptyPostings(), nil
+	case len(spans) <= fewLists:
+		return index.Merge(r.ctx, its...), nil
 	}
-	return index.Merge(r.ctx, its...), nil
+	return r.sorted(refs), nil
+}
+
+// sorted orders references of many lists. References number the 16-byte steps of the series section, so that many of
+// them are ordered best by a set of bits.
+func (r *reader) sorted(refs []uint32) index.Postings {
+	first := uint32(r.b.header.toc.series / seriesAlign)
+	words := (r.b.header.toc.labelIndices/seriesAlign-uint64(first))/64 + 1
+	if uint64(len(refs)) < words/16 {
+		slices.Sort(refs)
+		return &refList{rest: slices.Compact(refs)}
+	}
+	bits := make([]uint64, words)
+	out := refs[:0]
+	for _, ref := range refs {
+		// One outside of the section is left for entries to find.
+		if w := uint64(ref-first) / 64; ref < first || w >= words {
+			return &refList{rest: slices.Compact(slices.Sorted(slices.Values(refs)))}
+		}
+	}
+	for _, ref := range refs {
+		bits[(ref-first)/64] |= 1 << ((ref - first) % 64)
+	}
+	for w, word := range bits {
+		for ; word != 0; word &= word - 1 {
+			out = append(out, first+uint32(w*64+mathbits.TrailingZeros64(word)))
+		}
+	}
+	return &refList{rest: out}
 }
 
 // parseList checks a list and gives its references, 4 bytes each.
@@ -186,45 +231,4 @@ func (r *reader) parseList(off int64, b []byte) ([]byte, error) {
 		return nil, r.b.corrupt(IndexName, off, "postings list of %d bytes has another count", n)
 	}
 	return body[4:], nil
-}
-
-// bigEndian is a postings list as it stands in the index.
-type bigEndian struct {
-	rest []byte // after the current one
-	cur  uint32
-}
-
-func (p *bigEndian) At() storage.SeriesRef { return storage.SeriesRef(p.cur) }
-func (p *bigEndian) Err() error            { return nil }
-
-func (p *bigEndian) Next() bool {
-	if len(p.rest) < 4 {
-		return false
-	}
-	p.cur, p.rest = binary.BigEndian.Uint32(p.rest), p.rest[4:]
-	return true
-}
-
-// Seek moves to the first reference that is not less than x. It stays where it is if that is so already.
-func (p *bigEndian) Seek(x storage.SeriesRef) bool {
-	if p.cur != 0 && p.At() >= x {
-		return true
-	}
-	// Gallop, so that dense intersections cost little and sparse ones a logarithm.
-	n, step := len(p.rest)/4, 1
-	lo, hi := 0, 0
-	for hi < n && storage.SeriesRef(binary.BigEndian.Uint32(p.rest[hi*4:])) < x {
-		lo, hi, step = hi+1, hi+step, step*2
-	}
-	hi = min(hi, n)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if storage.SeriesRef(binary.BigEndian.Uint32(p.rest[mid*4:])) < x {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	p.rest = p.rest[lo*4:]
-	return p.Next()
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/tsdb/index"
 
 	"github.com/varve-io/varve/pkg/series"
 )
@@ -226,19 +225,6 @@ func (r *reader) intersectValues(name string, refs []uint32, own []*labels.Match
 	return values, err
 }
 
-// intersects tells whether any of refs stands in the list.
-func intersects(refs []uint32, list []byte) bool {
-	p := bigEndian{rest: list}
-	for i := 0; i < len(refs) && p.Seek(storageRef(refs[i])); {
-		if p.cur == refs[i] {
-			return true
-		}
-		j, _ := slices.BinarySearch(refs[i:], p.cur)
-		i += j
-	}
-	return false
-}
-
 // walkLists calls fn with the list of every value of the label that is wanted, in the order of values.
 func (r *reader) walkLists(name string, want func(string) bool, fn func(v string, list []byte)) error {
 	var values []string
@@ -272,5 +258,3 @@ func (r *reader) walkLists(name string, want func(string) bool, fn func(v string
 	}
 	return flush()
 }
-
-var _ index.Postings = (*bigEndian)(nil)

@@ -2,6 +2,7 @@ package block
 
 import (
 	"context"
+	"slices"
 
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
@@ -47,6 +48,7 @@ type set struct {
 	left      int      // how many series may still be given, unless unlimited
 	unlimited bool
 
+	buf   []entry          // that batch is a part of
 	batch []entry          // read, and their chunks in range not yet
 	ready []series.Chunked // what Next gives, from at on
 	at    int
@@ -111,16 +113,12 @@ func (s *set) fill() error {
 func (s *set) readBatch() error {
 	n := min(s.size, len(s.refs))
 	s.size = min(s.size*2, lastBatch)
-	es, err := s.r.entries(make([]entry, 0, n), s.refs[:n], s.time)
+	es, err := s.r.entries(s.buf[:0], s.refs[:n], s.time)
 	if err != nil {
 		return err
 	}
-	s.refs = s.refs[n:]
-	for _, e := range es {
-		if len(e.chunks) > 0 {
-			s.batch = append(s.batch, e)
-		}
-	}
+	s.refs, s.buf = s.refs[n:], es
+	s.batch = slices.DeleteFunc(es, func(e entry) bool { return len(e.chunks) == 0 })
 	return nil
 }
 
