@@ -293,7 +293,9 @@ func TestBadRoots(t *testing.T) {
 		} `yaml:"a_b"`
 	}
 	for _, root := range []any{
-		nil, testRoot{}, (*testRoot)(nil), new(int), new(clash),
+		nil,
+		testRoot{},
+		(*testRoot)(nil), new(int), new(clash),
 		&struct{ NoTag int }{},
 		&struct {
 			hidden int `yaml:"x"` //nolint:unused // the case
