@@ -12,8 +12,8 @@ import (
 
 // columns makes a record as the ingester's batches are: series numbers, times and values in columns, for n samples. Half
 // of the values are counters, a quarter gauges that rarely move, a quarter noise.
-func columns(n int) []byte {
-	rng := rand.New(rand.NewPCG(1, 2))
+func columns(seed uint64, n int) []byte {
+	rng := rand.New(rand.NewPCG(seed, 2))
 	var b []byte
 	for i := range n {
 		b = binary.AppendUvarint(b, uint64(i+rng.IntN(3)))
@@ -35,7 +35,7 @@ func columns(n int) []byte {
 }
 
 func BenchmarkAppendWait(b *testing.B) {
-	rec := columns(500)
+	rec := columns(1, 500)
 	for _, writers := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("goroutines=%d", writers), func(b *testing.B) {
 			l := openTest(b, Options{Dir: b.TempDir()})
@@ -62,8 +62,8 @@ func BenchmarkAppendWait(b *testing.B) {
 // BenchmarkFrame is the processor time of a group's bytes, without the disk; 1M samples are about 2,000 of its records.
 func BenchmarkFrame(b *testing.B) {
 	raw := make([]byte, 0, frameTarget)
-	for rec := columns(500); len(raw)+len(rec) < frameTarget; {
-		raw = append(raw, rec...)
+	for seed := uint64(0); len(raw) < frameTarget-6000; seed++ {
+		raw = append(raw, columns(seed, 500)...)
 	}
 	for _, compress := range []bool{false, true} {
 		b.Run(fmt.Sprintf("compress=%t", compress), func(b *testing.B) {
@@ -83,7 +83,7 @@ func BenchmarkReplay(b *testing.B) {
 	disk := newMemFS()
 	l := openTest(b, Options{Dir: "/log", FS: disk})
 	stop := start(b, l)
-	rec := columns(500)
+	rec := columns(1, 500)
 	for range 2000 {
 		if _, err := l.Append(rec); err != nil {
 			time.Sleep(time.Millisecond)

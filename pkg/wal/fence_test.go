@@ -181,7 +181,7 @@ func TestNoSpace(t *testing.T) {
 			t.Fatalf("only %d records of 1 MiB in 24 MiB", acked)
 		}
 		time.Sleep(10 * time.Second)
-		if disk.node("/log/"+reserveName) != nil {
+		if disk.exists("/log/" + reserveName) {
 			t.Fatal("reserve not given up")
 		}
 		disk.mu.Lock()
@@ -190,7 +190,7 @@ func TestNoSpace(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		put(t, l, "after")
 		stop()
-		if disk.node("/log/"+reserveName) == nil {
+		if !disk.exists("/log/" + reserveName) {
 			t.Fatal("no reserve again")
 		}
 		got, damage := reopen(t, o)

@@ -59,10 +59,7 @@ func (h frameHeader) put(b []byte, m marker, off int64) {
 }
 
 func headerChecksum(b []byte, off int64) uint32 {
-	sum := crc32.Checksum(b[:44], castagnoli)
-	var at [8]byte
-	binary.LittleEndian.PutUint64(at[:], uint64(off))
-	return crc32.Update(sum, castagnoli, at[:])
+	return crc32.Checksum(b[:44], castagnoli) ^ uint32(off) ^ uint32(off>>32)
 }
 
 // parseFrameHeader reads the 48 bytes of b, which stand at off. The lengths of a header that it accepts are within the limits.

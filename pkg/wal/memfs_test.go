@@ -159,6 +159,12 @@ func (m *memFS) node(path string) *memNode {
 	return dir.children[name]
 }
 
+func (m *memFS) exists(path string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.node(path) != nil
+}
+
 func (m *memFS) MkdirAll(path string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
