@@ -12,13 +12,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grafana/regexp"
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/common/route"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage/remote"
 	"github.com/prometheus/prometheus/tsdb"
+	v1 "github.com/prometheus/prometheus/web/api/v1"
 )
 
 // receiver is Prometheus' own remote-write and remote-read handlers over its own TSDB.
@@ -41,9 +46,24 @@ func receiver(t *testing.T) *httptest.Server {
 	mux.Handle("/api/v1/write", remote.NewWriteHandler(promslog.NewNopLogger(), reg, db, types, false, false, false))
 	mux.Handle("/api/v1/read", remote.NewReadHandler(promslog.NewNopLogger(), reg, db,
 		func() config.Config { return config.Config{} }, 0, 10, 1<<20))
+	mux.Handle("/api/v1/query", queryAPI(db))
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	return srv
+}
+
+// queryAPI is Prometheus' own HTTP API; what is not needed for queries is left out.
+func queryAPI(db *tsdb.DB) http.Handler {
+	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e7, Timeout: time.Minute})
+	api := v1.NewAPI(engine, db, nil, nil, nil, nil, nil, nil,
+		func() config.Config { return config.Config{} }, nil, v1.GlobalURLOptions{},
+		func(f http.HandlerFunc) http.HandlerFunc { return f },
+		nil, "", false, false, 0, promslog.NewNopLogger(), nil, 0, 0, 0, false, regexp.MustCompile("^$"),
+		nil, &v1.PrometheusVersion{}, nil, nil, prometheus.NewRegistry(), nil, nil, false, nil,
+		false, false, false, false, 5*time.Minute, false, false, nil, nil, v1.OpenAPIOptions{}, parser.NewParser(parser.Options{}))
+	router := route.New().WithPrefix("/api/v1")
+	api.Register(router)
+	return router
 }
 
 // rich is a load with everything in it.
@@ -104,6 +124,15 @@ func TestRealPrometheusHandlersKeepEverySample(t *testing.T) {
 			d := verdict(t, reopened, src, VerifierConfig{MaxSamples: 500, Exclusive: true})
 			if !d.OK() || d.Found != d.Acked || d.Acked <= int64(cfg.Series*cfg.Steps) {
 				t.Errorf("verdict is %+v, want all found, staleness markers too", d)
+			}
+			d = verdict(t, reopened, &Query{src.HTTPSource}, VerifierConfig{MaxSamples: 5000})
+			if want := int64(cfg.Series * cfg.Steps); !d.OK() || d.Found != want {
+				t.Errorf("verdict by queries is %+v, want %d found", d, want)
+			}
+			cut := cfg.Start + 7*cfg.IntervalMS + 3
+			a, b := verdict(t, reopened, src, VerifierConfig{To: cut}), verdict(t, reopened, src, VerifierConfig{From: cut})
+			if !a.OK() || !b.OK() || a.Found == 0 || b.Found == 0 || a.Found+b.Found <= int64(cfg.Series*cfg.Steps) {
+				t.Errorf("verdicts before and after %d are %+v and %+v", cut, a, b)
 			}
 		})
 	}
