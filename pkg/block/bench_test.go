@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -170,5 +171,45 @@ func benchProm(b *testing.B, p tsdb.BlockReader, ms []*labels.Matcher) {
 	}
 	if set.Err() != nil {
 		b.Fatal(set.Err())
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	p := openProm(b, largeBlock(b, 20_000))
+	b.ReportAllocs()
+	for b.Loop() {
+		m, err := Write(context.Background(), b.TempDir(), p, Spec{MinTime: 0, MaxTime: 2 * hour})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(m.Stats.NumSamples), "ns/sample")
+	}
+}
+
+// BenchmarkMerge merges three replicas: the same chunks, and shifted ones that must be encoded anew.
+func BenchmarkMerge(b *testing.B) {
+	one := largeBlock(b, 20_000)
+	part := func(mint, maxt int64) string {
+		dest := b.TempDir()
+		m, err := Write(context.Background(), dest, openProm(b, one), Spec{MinTime: mint, MaxTime: maxt})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return filepath.Join(dest, m.ULID.String())
+	}
+	for name, dirs := range map[string][]string{
+		"same":    {one, part(0, 2*hour), part(0, 2*hour)},
+		"shifted": {one, part(7*60_000, 2*hour), part(0, hour/2)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				res, err := Merge(context.Background(), b.TempDir(), dirs, MergeSpec{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(res.In), "ns/sample")
+			}
+		})
 	}
 }

@@ -189,6 +189,9 @@ func (h *header) decodeNames(c *textCursor) {
 		}
 		h.names = append(h.names, n)
 	}
+	if uint64(len(h.groups)) != groups {
+		c.fail()
+	}
 	h.tableEnd = entry + c.uvarint()
 }
 

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// firstBatch is how many series are read first; each batch is twice the one before, up to lastBatch.
-	firstBatch = 256
+	// firstBatch is how many series are read first, unless a limit asks for fewer; each batch is twice the one before,
+	// up to lastBatch.
+	firstBatch = 2048
 	lastBatch  = 8192
 	// chunkBatch is about how many bytes of chunks are held at once.
 	chunkBatch = 4 << 20
@@ -28,10 +29,14 @@ func (b *Block) Select(ctx context.Context, q series.Query) (series.Set, error) 
 	if err != nil {
 		return nil, err
 	}
+	size := firstBatch
+	if q.Limit > 0 {
+		size = min(size, q.Limit)
+	}
 	stats := series.StatsFrom(ctx)
 	stats.Add(series.Stats{Blocks: 1})
 	return &set{
-		r: r, refs: refs, stats: stats, size: firstBatch, left: q.Limit, unlimited: q.Limit <= 0,
+		r: r, refs: refs, stats: stats, size: size, left: q.Limit, unlimited: q.Limit <= 0,
 		time: timeRange{q.MinTime, q.MaxTime}, skipChunks: q.SkipChunks,
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -230,4 +231,40 @@ func TestRandomRanges(t *testing.T) {
 			t.Fatalf("[%d, %d] %v: %s", mint, maxt, ms, d)
 		}
 	}
+}
+
+// TestConcurrentSelects shares one block among goroutines that all open its segments.
+func TestConcurrentSelects(t *testing.T) {
+	files, m := smallBlock(t)
+	b, err := Open(context.Background(), files, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	var wg sync.WaitGroup
+	for _, ms := range selectors() {
+		want, err := b.Select(context.Background(), series.Query{MaxTime: hour, Matchers: ms})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(collect(t, want))
+		for range 3 {
+			wg.Go(func() {
+				set, err := b.Select(context.Background(), series.Query{MaxTime: hour, Matchers: ms})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer set.Close()
+				got := 0
+				for set.Next() {
+					got++
+				}
+				if set.Err() != nil || got != n {
+					t.Errorf("%d series (%v), want %d", got, set.Err(), n)
+				}
+			})
+		}
+	}
+	wg.Wait()
 }
