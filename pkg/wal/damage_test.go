@@ -271,3 +271,43 @@ func fixHeader(b []byte, m marker, off int64) {
 	h.stored, h.raw, h.count, h.base, h.first, h.crc = le32(b[12:]), le32(b[16:]), le32(b[20:]), le64(b[24:]), le64(b[32:]), le32(b[40:])
 	h.put(b, m, off)
 }
+
+// TestTornGroup damages a frame of the last group. If the group was never synced, it is no loss, and nothing behind it is
+// taken; as soon as something follows the group, the same hole is a loss.
+func TestTornGroup(t *testing.T) {
+	for i, c := range []byte("ab") {
+		disk, path := writeLargeGroup(t)
+		n := disk.node(path)
+		n.data[bytes.Index(n.data, bytes.Repeat([]byte{c}, 100))]++
+		got, damage := reopen(t, options(disk))
+		if len(got) != 2 || damage.Records != 1 || damage.Tail {
+			t.Fatalf("group with a mark, frame %c: %d records, %+v", c, len(got), damage)
+		}
+		n.data = n.data[:len(n.data)-frameHeaderBytes] // the mark
+		got, damage = reopen(t, options(disk))
+		if len(got) != i || damage.Lossy() || !damage.Tail {
+			t.Fatalf("group at the end, frame %c: %d records, %+v", c, len(got), damage)
+		}
+	}
+}
+
+// writeLargeGroup writes one group of three frames, each filled with one letter, and a mark.
+func writeLargeGroup(t *testing.T) (disk *memFS, path string) {
+	t.Helper()
+	disk = newMemFS()
+	l := openTest(t, Options{Dir: "/log", FS: disk, NoCompression: true})
+	var last Position
+	for _, c := range "abc" {
+		p, err := l.Append([]byte(strings.Repeat(string(c), frameTarget)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = p
+	}
+	stop := start(t, l)
+	if err := l.Wait(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	return disk, segmentID{1, 1}.path("/log")
+}

@@ -199,3 +199,36 @@ func TestNoSpace(t *testing.T) {
 		}
 	})
 }
+
+// TestFenceFailsQueue: what was appended behind the group that failed fails with it, as it may refer to its records.
+func TestFenceFailsQueue(t *testing.T) {
+	disk := newMemFS()
+	l := openTest(t, Options{Dir: "/log", FS: disk})
+	stop := start(t, l)
+	put(t, l, "one")
+	var behind Position
+	var once sync.Once
+	disk.mu.Lock()
+	disk.fault = func(op, _ string) (err error) {
+		if op == "sync" {
+			once.Do(func() {
+				if behind, err = l.Append([]byte("behind")); err == nil {
+					err = unix.EIO
+				}
+			})
+		}
+		return err
+	}
+	disk.mu.Unlock()
+	p, err := l.Append([]byte("failed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Wait(t.Context(), p); !errors.Is(err, ErrFenced) {
+		t.Fatalf("wait: %v", err)
+	}
+	if err := l.Wait(t.Context(), behind); !errors.Is(err, ErrFenced) {
+		t.Fatalf("wait for what was behind: %v", err)
+	}
+	stop()
+}

@@ -19,6 +19,8 @@ type segmentReader struct {
 	open    bool   // nothing follows the segment: its last group may be one that a crash tore
 	next    uint64 // number of the next record
 	end     int64  // end of the last good frame
+	synced  uint64 // all records below were synced; known once looked is true
+	looked  bool
 	damage  *Damage
 	emit    func(h frameHeader, payload []byte, off int64) error // returns errBadPayload for a frame that is no good
 	buf     []byte
@@ -32,7 +34,11 @@ func (r *segmentReader) read() error {
 	for off := int64(headerBytes); off < r.limit; {
 		h, payload, err := r.frame(off)
 		if err == nil {
-			if r.torn(h) {
+			if r.suspect(h) && !r.looked {
+				r.lookAhead(off)
+				continue
+			}
+			if r.suspect(h) && r.synced <= r.next {
 				break
 			}
 			err = r.accept(h, payload, off, &hole)
@@ -58,10 +64,24 @@ func (r *segmentReader) read() error {
 	return nil
 }
 
-// torn tells that h belongs to the last group of an open segment, of which an earlier frame is missing: the group was
-// never synced, so nobody was told that it is durable.
-func (r *segmentReader) torn(h frameHeader) bool {
+// suspect tells that h may belong to a group of an open segment that was never synced, and of which an earlier frame is
+// missing. It does unless a later frame says that the group was synced.
+func (r *segmentReader) suspect(h frameHeader) bool {
 	return r.open && h.first > r.next && h.base <= r.next
+}
+
+// lookAhead finds out from the frames at and behind off up to which record the segment was synced.
+func (r *segmentReader) lookAhead(off int64) {
+	r.looked = true
+	for off < r.limit {
+		h, _, err := r.frame(off)
+		if err != nil {
+			off = r.resync(off + 1)
+			continue
+		}
+		r.synced = max(r.synced, h.base)
+		off += h.length()
+	}
 }
 
 // accept counts what is missing before the frame, and hands it on if its records were not seen yet.
