@@ -217,8 +217,8 @@ func (f *File) Prefetch(ctx context.Context, ranges []Range) error {
 	return err
 }
 
-// Refetch is Range past the caches: for a caller that found damage in what Range answered.
-func (f *File) Refetch(ctx context.Context, off, n int64) ([]byte, error) {
+// Drop forgets the pages of a range: for a caller that found damage in what they held, before it reads again.
+func (f *File) Drop(off, n int64) {
 	for page := off / PageSize; page*PageSize < off+n; page++ {
 		key := pageKey{f.name, page}
 		f.reader.memory.drop(key)
@@ -226,7 +226,6 @@ func (f *File) Refetch(ctx context.Context, off, n int64) ([]byte, error) {
 			f.reader.disk.drop(key)
 		}
 	}
-	return f.Range(ctx, off, n)
 }
 
 func (f *File) readLocal(ctx context.Context, p []byte, off int64) error {
