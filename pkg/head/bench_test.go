@@ -1,0 +1,145 @@
+package head
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
+)
+
+// benchLabels are ten labels as a Kubernetes container's series has them.
+func benchLabels(i int) labels.Labels {
+	return labels.FromStrings(
+		"__name__", fmt.Sprintf("container_network_receive_bytes_total_%d", i%200),
+		"cluster", "production-1", "namespace", fmt.Sprintf("team-%d", i/200%20),
+		"pod", fmt.Sprintf("checkout-7d9c5b8f4-%05d", i/200), "container", "main",
+		"instance", fmt.Sprintf("10.12.%d.17:10250", i/4000), "job", "kubelet",
+		"node", fmt.Sprintf("node-%03d", i/4000), "interface", "eth0", "metrics_path", "/metrics/cadvisor",
+	)
+}
+
+func benchSeries(n int, h *Head) []*Series {
+	out := make([]*Series, n)
+	for i := range out {
+		out[i], _, _ = h.Series(benchLabels(i))
+	}
+	return out
+}
+
+// BenchmarkAppendFloat appends counters, a scrape of all series after the other.
+func BenchmarkAppendFloat(b *testing.B) {
+	for _, n := range []int{100, 50_000} {
+		b.Run(fmt.Sprintf("series=%d", n), func(b *testing.B) {
+			all := benchSeries(n, New(Options{}))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				all[i%n].AppendFloat(int64(i/n)*15_000, float64(i/n*(i%7)))
+			}
+		})
+	}
+}
+
+func BenchmarkAppendHistogram(b *testing.B) {
+	all := benchSeries(100, New(Options{}))
+	hs := tsdbutil.GenerateTestHistograms(1000)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		all[i%100].AppendHistogram(int64(i/100)*15_000, hs[i/100%1000])
+	}
+}
+
+func BenchmarkSeries(b *testing.B) {
+	const n = 20_000
+	ls := make([]labels.Labels, n)
+	for i := range ls {
+		ls[i] = benchLabels(i)
+	}
+	b.Run("create", func(b *testing.B) {
+		b.ReportAllocs()
+		h := New(Options{})
+		for i := range b.N {
+			if i%n == 0 {
+				h = New(Options{})
+			}
+			h.Series(ls[i%n])
+		}
+	})
+	b.Run("find", func(b *testing.B) {
+		b.ReportAllocs()
+		h := New(Options{})
+		benchSeries(n, h)
+		b.ResetTimer()
+		for i := range b.N {
+			h.Series(ls[i%n])
+		}
+	})
+}
+
+func BenchmarkSelect10kSeries(b *testing.B) {
+	h := New(Options{})
+	all := benchSeries(10_000, h)
+	for i := range 300 {
+		for _, s := range all {
+			s.AppendFloat(int64(i)*15_000, float64(i))
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		set, err := h.Select(context.Background(), everything())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for set.Next() {
+		}
+		set.Close()
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// TestMemoryStaysSmall measures what heads take, and holds them to what the design counts on.
+func TestMemoryStaysSmall(t *testing.T) {
+	before := heap()
+	heads := make([]*Head, 1000)
+	for i := range heads {
+		heads[i] = New(Options{MaxExemplars: 1000})
+	}
+	empty := (heap() - before) / uint64(len(heads))
+	runtime.KeepAlive(heads)
+	if empty > 1024 {
+		t.Errorf("an empty head takes %d bytes", empty)
+	}
+
+	const n = 40_000
+	before = heap()
+	h := New(Options{})
+	all := benchSeries(n, h)
+	created := (heap() - before) / n
+	r := rand.New(rand.NewPCG(1, 2))
+	v := make([]float64, n)
+	for i := range 120 {
+		for j, s := range all {
+			v[j] += float64(r.IntN(50))
+			s.AppendFloat(int64(i)*15_000+int64(j%3), v[j])
+		}
+	}
+	full := (heap() - before - 8*n) / n
+	runtime.KeepAlive(all)
+	t.Logf("empty head %d B; a series of 10 labels %d B, with 120 samples %d B, by Stats %d B", empty, created, full, h.Stats().Bytes/n)
+	if full > 1228 {
+		t.Errorf("a series with 120 samples takes %d bytes", full)
+	}
+}
