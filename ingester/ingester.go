@@ -1,0 +1,218 @@
+package ingester
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/thanos-io/objstore"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-io/varve/pkg/ring"
+	"github.com/varve-io/varve/pkg/series"
+	"github.com/varve-io/varve/pkg/tenant"
+	"github.com/varve-io/varve/pkg/wal"
+)
+
+// Catalog keeps blocks for good.
+type Catalog interface {
+	// Ship uploads the block in the directory, verifies it and enters it. Doing it again does no harm.
+	Ship(ctx context.Context, id tenant.ID, dir string) error
+	// Knows tells whether the catalog, read from the bucket just now, has the block or once had it.
+	Knows(ctx context.Context, id tenant.ID, block ulid.ULID) (bool, error)
+}
+
+// Ring says which partitions there are.
+type Ring interface {
+	View() *ring.View
+}
+
+// Peers asks the other owners of this ingester's partition how they stand. Those that don't answer are left out.
+type Peers interface {
+	Standings(ctx context.Context) []series.Standing
+}
+
+// Dependencies are what an Ingester works with.
+type Dependencies struct {
+	// Dir is the ingester's own directory.
+	Dir string
+	// Instance and Partition are who it is in the ring.
+	Instance  string
+	Partition int32
+	Catalog   Catalog
+	Bucket    objstore.Bucket
+	Ring      Ring
+	Peers     Peers
+	Logger    *slog.Logger
+	Reg       prometheus.Registerer
+	Now       func() time.Time
+	// WAL overrides parts of the log's options, for tests of faults.
+	WAL wal.Options
+}
+
+// Ingester holds what was written lately.
+type Ingester struct {
+	cfg     Config
+	deps    Dependencies
+	logger  *slog.Logger
+	metrics *metrics
+	log     *wal.Log
+	witness *witness
+	blocks  *localBlocks
+
+	families  *families
+	streamsMu sync.RWMutex
+	streams   map[series.StreamID]*stream
+
+	// mu guards what a rotation changes. Appends hold it shared while they log, so that a rotation is at one position
+	// of the log for all tenants.
+	mu        sync.RWMutex
+	accepting bool
+	current   *epoch
+	started   map[uint64]time.Time // of the epochs that are in memory
+	old       []*epoch             // rotated away, not yet cut
+
+	cutMu     sync.Mutex // one cut at a time
+	shipMu    sync.Mutex // one shipment at a time
+	releaseMu sync.Mutex // one release at a time
+	progress  progress
+}
+
+// New makes an ingester; Run starts it.
+func New(cfg Config, deps Dependencies) *Ingester {
+	return &Ingester{
+		cfg: cfg, deps: deps, logger: deps.Logger,
+		metrics:  newMetrics(deps.Reg),
+		blocks:   newLocalBlocks(filepath.Join(deps.Dir, "blocks"), deps.Logger),
+		families: newFamilies(),
+		streams:  map[series.StreamID]*stream{},
+		started:  map[uint64]time.Time{},
+	}
+}
+
+// Run replays the log and then takes batches until ctx ends. Reads are answered from the end of the replay to the end
+// of Run.
+func (i *Ingester) Run(ctx context.Context) error {
+	if err := i.open(ctx); err != nil {
+		return fmt.Errorf("ingester: %w", err)
+	}
+	defer i.close()
+
+	// The log outlives the rest, so that what was taken before the end is acked.
+	logCtx, stopLog := context.WithCancel(context.WithoutCancel(ctx))
+	logDone := make(chan error, 1)
+	go func() { logDone <- i.log.Run(logCtx) }()
+	defer stopLog()
+
+	if err := i.beginEpoch(); err != nil {
+		i.logger.Error("begin epoch", "error", err)
+	}
+	i.accept(true)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return i.rotateLoop(gctx) })
+	g.Go(func() error { return i.shipLoop(gctx) })
+	g.Go(func() error { return i.healLoop(gctx) })
+	g.Go(func() error { return i.cutLoop(gctx) })
+	err := g.Wait()
+	if ctx.Err() != nil {
+		err = nil
+	}
+	i.accept(false)
+	if i.cfg.FlushOnStop && err == nil {
+		if ferr := i.Flush(context.WithoutCancel(ctx)); ferr != nil {
+			i.logger.Error("flush on stop: the log keeps what was not shipped", "error", ferr)
+		}
+	}
+	stopLog()
+	return errors.Join(err, <-logDone)
+}
+
+// open opens what is on disk and replays the log.
+func (i *Ingester) open(ctx context.Context) error {
+	w, err := openWitness(ctx, i.deps)
+	if err != nil {
+		return err
+	}
+	i.witness = w
+	if err := i.blocks.open(ctx); err != nil {
+		return err
+	}
+	o := i.deps.WAL
+	o.Dir = filepath.Join(i.deps.Dir, "wal")
+	o.Events = i.logEvents()
+	if i.log, err = wal.Open(o); err != nil {
+		return err
+	}
+	i.metrics.watch(i)
+	if err := i.replay(ctx); err != nil {
+		return errors.Join(err, i.log.Close())
+	}
+	return nil
+}
+
+func (i *Ingester) close() {
+	i.mu.Lock()
+	for _, e := range append(i.old, i.current) {
+		for _, h := range e.all() {
+			h.Free()
+		}
+	}
+	i.old, i.current = nil, nil
+	i.mu.Unlock()
+	i.blocks.close()
+	if err := i.log.Close(); err != nil {
+		i.logger.Error("close log", "error", err)
+	}
+}
+
+func (i *Ingester) accept(yes bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.accepting = yes
+	if yes {
+		i.progress.finish()
+	}
+}
+
+// Ready is nil while batches are taken; during the replay it says how far that is.
+func (i *Ingester) Ready() error {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if i.accepting {
+		return i.log.Healthy()
+	}
+	if err := i.progress.err(); err != nil {
+		return err
+	}
+	return ErrNotReady
+}
+
+// logEvents tells of what the log does.
+func (i *Ingester) logEvents() wal.Events {
+	return wal.Events{
+		Synced: func(s wal.SyncInfo) {
+			i.metrics.syncs.Observe(s.Sync.Seconds())
+			i.metrics.logBytes.Add(float64(s.Written))
+		},
+		Fenced: func(err error) {
+			i.metrics.fenced.Inc()
+			i.logger.Error("log fenced: writes are refused until it has a new segment", "error", err)
+		},
+		Recovered:   func(down time.Duration) { i.logger.Info("log takes writes again", "down", down) },
+		RetryFailed: func(err error) { i.logger.Warn("log has no new segment yet", "error", err) },
+		Space: func(full bool, free int64) {
+			if full {
+				i.logger.Error("disk almost full: writes are refused until there is space", "free_bytes", free)
+			} else {
+				i.logger.Info("disk has space again", "free_bytes", free)
+			}
+		},
+		Warning: func(err error) { i.logger.Warn("log", "error", err) },
+	}
+}
