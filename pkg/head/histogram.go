@@ -27,8 +27,9 @@ func (s *Series) AppendFloatHistogram(t int64, h *histogram.FloatHistogram) Outc
 type anyHistogram interface {
 	kind() chunkenc.ValueType
 	wellFormed() bool
-	// appendTo appends to a chunk of this kind, as chunkenc.Appender does.
-	appendTo(app, prev chunkenc.Appender, t int64) (chunkenc.Chunk, bool, chunkenc.Appender, error)
+	// appendTo appends to a chunk of this kind, as chunkenc.Appender does. A new chunk isn't told of the one before:
+	// a late sample may come between them, and "no reset since" would be a lie then.
+	appendTo(app chunkenc.Appender, t int64) (chunkenc.Chunk, bool, chunkenc.Appender, error)
 	// equals compares with the sample that it, an iterator of this kind, stands on.
 	equals(it chunkenc.Iterator) bool
 }
@@ -62,11 +63,7 @@ func (s *Series) appendHistogram(t int64, x anyHistogram) Outcome {
 
 // appendNewest adds to the open chunk, or to a new one: if the kind changes, the chunk is full, or the appender says so.
 func (s *Series) appendNewest(t int64, x anyHistogram) Outcome {
-	var prev chunkenc.Appender
 	if s.open == nil || s.kind != x.kind() || s.full() {
-		if s.open != nil && s.kind == x.kind() {
-			prev = s.app
-		}
 		c, err := x.kind().NewChunk(false, false)
 		if err != nil {
 			return Malformed
@@ -74,7 +71,7 @@ func (s *Series) appendNewest(t int64, x anyHistogram) Outcome {
 		s.sealOpen()
 		s.begin(c, x.kind())
 	}
-	c, recoded, app, err := x.appendTo(s.app, prev, t)
+	c, recoded, app, err := x.appendTo(s.app, t)
 	if err != nil {
 		return Malformed
 	}
@@ -114,7 +111,7 @@ func (s *Series) keepHistogram(t int64, x anyHistogram) Outcome {
 	if err != nil {
 		return Malformed
 	}
-	if _, _, _, err := x.appendTo(app, nil, t); err != nil {
+	if _, _, _, err := x.appendTo(app, t); err != nil {
 		return Malformed
 	}
 	s.sealed = append(s.sealed, sealChunk(c, t, t))
@@ -152,8 +149,8 @@ func (x integers) wellFormed() bool {
 		fits(x.h.PositiveSpans, len(x.h.PositiveBuckets)) && fits(x.h.NegativeSpans, len(x.h.NegativeBuckets))
 }
 
-func (x integers) appendTo(app, prev chunkenc.Appender, t int64) (chunkenc.Chunk, bool, chunkenc.Appender, error) {
-	return app.AppendHistogram(prev, 0, t, x.h, false)
+func (x integers) appendTo(app chunkenc.Appender, t int64) (chunkenc.Chunk, bool, chunkenc.Appender, error) {
+	return app.AppendHistogram(nil, 0, t, x.h, false)
 }
 
 func (x integers) equals(it chunkenc.Iterator) bool {
@@ -170,8 +167,8 @@ func (x floats) wellFormed() bool {
 		fits(x.h.PositiveSpans, len(x.h.PositiveBuckets)) && fits(x.h.NegativeSpans, len(x.h.NegativeBuckets))
 }
 
-func (x floats) appendTo(app, prev chunkenc.Appender, t int64) (chunkenc.Chunk, bool, chunkenc.Appender, error) {
-	return app.AppendFloatHistogram(prev, 0, t, x.h, false)
+func (x floats) appendTo(app chunkenc.Appender, t int64) (chunkenc.Chunk, bool, chunkenc.Appender, error) {
+	return app.AppendFloatHistogram(nil, 0, t, x.h, false)
 }
 
 func (x floats) equals(it chunkenc.Iterator) bool {

@@ -444,3 +444,44 @@ func BenchmarkIterator(b *testing.B) {
 		})
 	}
 }
+
+func TestHintsAtHops(t *testing.T) {
+	at := func(t int64, size int64, gauge bool) drawn {
+		h := tsdbutil.GenerateTestHistogram(size)
+		if gauge {
+			h.CounterResetHint = histogram.GaugeType
+		}
+		return drawn{t: t, kind: chunkenc.ValHistogram, h: h}
+	}
+	hints := func(sources ...[]drawn) []histogram.CounterResetHint {
+		var chks []chunks.Meta
+		for _, run := range sources {
+			chks = append(chks, encodeRun(t, run, 120)...)
+		}
+		got := readAllSamples(t, NewIterator(chks, nil))
+		checkHints(t, got)
+		var out []histogram.CounterResetHint
+		for _, d := range got {
+			out = append(out, d.h.CounterResetHint)
+		}
+		return out
+	}
+	const u, no, g = histogram.UnknownCounterReset, histogram.NotCounterReset, histogram.GaugeType
+	a := []drawn{at(1, 5, false), at(2, 6, false), at(5, 7, false), at(6, 8, false)}
+	tests := []struct {
+		name    string
+		sources [][]drawn
+		want    []histogram.CounterResetHint
+	}{
+		{"one", [][]drawn{a}, []histogram.CounterResetHint{u, no, no, no}},
+		{"replicas", [][]drawn{a, a, a}, []histogram.CounterResetHint{u, no, no, no}},
+		{"interleaved", [][]drawn{a, {at(3, 1, false), at(4, 9, false)}}, []histogram.CounterResetHint{u, no, u, no, u, no}},
+		{"chained", [][]drawn{a[:2], a[2:]}, []histogram.CounterResetHint{u, no, u, no}},
+		{"gauges", [][]drawn{{at(1, 5, true), at(4, 5, true)}, {at(2, 3, true)}}, []histogram.CounterResetHint{g, g, g}},
+	}
+	for _, tc := range tests {
+		if got := hints(tc.sources...); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: hints %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
