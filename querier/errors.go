@@ -3,6 +3,7 @@ package querier
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 
 	"github.com/prometheus/prometheus/promql"
@@ -34,6 +35,9 @@ func storageError(err error) error {
 		return promql.ErrQueryCanceled("selecting series")
 	case errors.Is(err, context.DeadlineExceeded):
 		return promql.ErrQueryTimeout("selecting series")
+	}
+	if errors.Is(err, fs.ErrNotExist) { // a block was deleted under a read that took too long; the next one finds its heir
+		return &UnavailableError{Reason: err.Error()}
 	}
 	return promql.ErrStorage{Err: err}
 }

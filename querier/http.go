@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -63,6 +64,7 @@ func (q *Querier) routes() http.Handler {
 			for _, m := range r.methods {
 				mux.Handle(m+" "+prefix+"/api/v1"+r.path, http.StripPrefix(prefix+"/api/v1", q.edge(r)))
 			}
+			mux.Handle(prefix+"/api/v1"+r.path, wrongMethod(r.methods))
 		}
 		mux.Handle("GET "+prefix+"/federate", q.edge(endpoint{path: "/federate", handler: own["federate"], heavy: true}))
 		for _, rules := range []string{"/config/v1/rules", "/rules"} {
@@ -72,6 +74,14 @@ func (q *Querier) routes() http.Handler {
 	}
 	mux.Handle("/", own["unknown"])
 	return mux
+}
+
+// wrongMethod answers 405: Grafana then tries again with GET.
+func wrongMethod(allowed []string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		writeError(w, http.StatusMethodNotAllowed, "bad_data", fmt.Errorf("method %s is not allowed here", r.Method))
+	})
 }
 
 // edge is what every request passes: tenants, bounds, a place in the gate; and what it cost is counted.

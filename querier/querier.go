@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,7 +37,7 @@ type Querier struct {
 	store   store
 	engine  *engine
 	gate    chan struct{}
-	handler http.Handler
+	handler func() http.Handler // made for the first request: Prometheus' API takes a while to describe itself
 }
 
 // New makes a querier. It starts nothing.
@@ -60,12 +61,12 @@ func New(c Config, d Dependencies) (*Querier, error) {
 	}
 	q.store = store{sources: sources{recent: d.Recent, older: d.Older}, now: q.now}
 	q.engine = newEngine(c.Timeout, q.logger)
-	q.handler = q.routes()
+	q.handler = sync.OnceValue(q.routes)
 	return q, nil
 }
 
 // ServeHTTP answers everything that Register registers.
-func (q *Querier) ServeHTTP(w http.ResponseWriter, r *http.Request) { q.handler.ServeHTTP(w, r) }
+func (q *Querier) ServeHTTP(w http.ResponseWriter, r *http.Request) { q.handler().ServeHTTP(w, r) }
 
 // Register adds the querier's paths to mux. More specific patterns of others, such as those of writes, go first.
 func (q *Querier) Register(mux *http.ServeMux) {

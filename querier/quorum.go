@@ -1,0 +1,50 @@
+package querier
+
+import (
+	"time"
+
+	"github.com/varve-io/varve/pkg/ring"
+	"github.com/varve-io/varve/pkg/series"
+)
+
+// futureWindow is how far ahead of the clock a sample's time may be when it is received, with room to spare: what an
+// owner lost by time of receipt may lie this much later by the samples' own times.
+const futureWindow = 10 * time.Minute
+
+// bearsWitness tells whether an owner of that standing would have every acked sample of a read that begins at mint.
+func bearsWitness(s series.Standing, mint int64) bool {
+	return s.CompleteSince == 0 || mint > s.CompleteSince && mint-s.CompleteSince > futureWindow.Milliseconds()
+}
+
+// lacking is the partitions of which too few witnesses answered for the read to overlap every quorum of writes. The
+// count follows the configured replication factor, never the owners that happen to be there; only a partition that
+// waits to become active, and takes no writes yet, is content with those it has.
+func lacking(v *ring.View, witnesses map[string]bool) []int32 {
+	var ids []int32
+	for _, p := range v.Partitions {
+		need := ring.Witnesses(v.ReplicationFactor)
+		if p.State == ring.Pending {
+			need = min(need, len(p.Owners))
+		}
+		for _, o := range p.Owners {
+			if witnesses[o.Instance] {
+				need--
+			}
+		}
+		if need > 0 {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// unknown is the partitions that an owner knows and the view lacks.
+func unknown(v *ring.View, known []int32) []int32 {
+	var ids []int32
+	for _, id := range known {
+		if _, ok := v.Partition(id); !ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
