@@ -1,0 +1,97 @@
+package integration
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+const (
+	crashCycles    = 30
+	recoveryWithin = 10 * time.Second
+)
+
+// Under load, one process after the other is killed (kill -9) and started again. The writer retries until it has an
+// ack, and in the end every acked sample is there, once, with its bits.
+func TestKill9OfAClusterLosesNothingAcked(t *testing.T) {
+	c := StartCluster(t, ClusterConfig{Partitions: 1, Flags: shortEpochs(20 * time.Second)})
+	load := Write(t, "crash-cluster", c.Distributor.PushURL(), liveLoad(90*time.Second)...)
+	crash(t, load, c.Nodes()...)
+	load.Finish()
+	load.Verify(c.Querier.URL, "after all cycles")
+	load.Verify(c.Querier.URL, "after all cycles", "-via=query")
+}
+
+func TestKill9OfOneProcessLosesNothingAcked(t *testing.T) {
+	t.Parallel()
+	n := Varve(t, "all", shortEpochs(20*time.Second))
+	n.Start()
+	n.WaitReady()
+	load := Write(t, "crash-all", n.PushURL(), liveLoad(90*time.Second)...)
+	crash(t, load, n)
+	load.Finish()
+	load.Verify(n.URL, "after all cycles")
+	load.Verify(n.URL, "after all cycles", "-via=query")
+}
+
+// All owners of every partition die at once: what was acked was synced to their logs.
+func TestKill9OfAllOwnersAtOnceLosesNothingAcked(t *testing.T) {
+	t.Parallel()
+	c := StartCluster(t, ClusterConfig{})
+	load := Write(t, "crash-zones", c.Distributor.PushURL(), liveLoad(20*time.Second)...)
+	for load.Running() {
+		time.Sleep(time.Second)
+		for _, n := range c.Ingesters {
+			n.Kill9()
+		}
+		for _, n := range c.Ingesters {
+			n.Start()
+		}
+		for _, n := range c.Ingesters {
+			n.WaitReady()
+		}
+	}
+	load.Finish()
+	load.Verify(c.Querier.URL, "after all cycles")
+}
+
+// liveLoad are the options of a load that sends each sample at its time, and retries for ever what is not acked.
+func liveLoad(duration time.Duration) []string {
+	return []string{
+		"-live", "-interval=1s", "-samples=" + strconv.Itoa(int(duration.Seconds())), "-series=2000", "-senders=4",
+		"-batch=500", "-histograms=0.1", "-churn=5", "-timeout=5s",
+	}
+}
+
+// crash kills one of the nodes after the other, in an order and at moments that the printed seed decides, crashCycles
+// times and for as long as the load runs.
+func crash(t *testing.T, load *Load, nodes ...*Node) {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if s, err := strconv.ParseUint(os.Getenv("VARVE_TEST_SEED"), 10, 64); err == nil {
+		seed = s
+	}
+	t.Logf("VARVE_TEST_SEED=%d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	slowest, cycles, underLoad := time.Duration(0), 0, 0
+	for ; cycles < crashCycles || load.Running(); cycles++ {
+		time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
+		node := nodes[random.IntN(len(nodes))]
+		node.Kill9()
+		time.Sleep(time.Duration(random.Int64N(int64(500 * time.Millisecond))))
+		node.Start()
+		slowest = max(slowest, node.WaitReady())
+		if load.Running() {
+			underLoad++
+		}
+	}
+	t.Logf("%d cycles, %d of them under load, slowest recovery %v", cycles, underLoad, slowest)
+	if slowest > recoveryWithin {
+		t.Errorf("a recovery took %v, want at most %v", slowest, recoveryWithin)
+	}
+	if underLoad < crashCycles {
+		t.Errorf("%d cycles under load, want at least %d", underLoad, crashCycles)
+	}
+}
