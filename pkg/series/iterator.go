@@ -33,15 +33,17 @@ type iterator struct {
 	cur    *cursor // where the current sample is; nil before the first and after the last
 	last   *cursor // where the sample before it was, if it was the one before in that chunk too
 	t      int64   // of the current sample
+	past   int64   // the greatest MaxTime of the chunks that are read to their end, or passed over
 	err    error
 	tie    tie
 }
 
 // cursor stands on a sample of one chunk.
 type cursor struct {
-	it   chunkenc.Iterator
-	kind chunkenc.ValueType
-	t    int64
+	it       chunkenc.Iterator
+	kind     chunkenc.ValueType
+	t        int64
+	min, max int64 // of the chunk
 }
 
 func (it *iterator) reset(chks []chunks.Meta) {
@@ -53,7 +55,7 @@ func (it *iterator) reset(chks []chunks.Meta) {
 		slices.SortFunc(chks, compareTimes)
 	}
 	it.unread, it.active = chks, it.active[:0]
-	it.cur, it.last, it.t, it.err = nil, nil, math.MinInt64, nil
+	it.cur, it.last, it.t, it.past, it.err = nil, nil, math.MinInt64, math.MinInt64, nil
 }
 
 // Next is called for every sample; as long as one chunk alone is due, it only steps through that chunk.
@@ -118,7 +120,11 @@ func (it *iterator) Seek(t int64) chunkenc.ValueType {
 			return chunkenc.ValNone
 		}
 	}
-	return it.settle()
+	kind := it.settle()
+	if c := it.cur; c != nil && len(it.active) == 1 && c.min < c.t && it.past < c.min {
+		it.last = c // the sample before it is in the same chunk, although it was passed over
+	}
+	return kind
 }
 
 // settle opens the chunks that are due and chooses the current sample.
@@ -168,9 +174,11 @@ func (it *iterator) open(t int64) bool {
 	m := it.unread[0]
 	it.unread = it.unread[1:]
 	if m.MaxTime < t {
+		it.past = max(it.past, m.MaxTime)
 		return true
 	}
 	c := it.cursor()
+	c.min, c.max = m.MinTime, m.MaxTime
 	c.it = m.Chunk.Iterator(c.it)
 	it.active = append(it.active, c)
 	if t == math.MinInt64 {
@@ -191,6 +199,7 @@ func (it *iterator) drop(i int) bool {
 	if c == it.last {
 		it.last = nil
 	}
+	it.past = max(it.past, c.max)
 	it.free = append(it.free, c)
 	it.active = slices.Delete(it.active, i, i+1)
 	if err := c.it.Err(); err != nil {
