@@ -154,7 +154,7 @@ func (b *retrying) get(ctx context.Context, op, name string, open func() (io.Rea
 	var body io.ReadCloser
 	err := b.attempts(ctx, op, name, func() (err error) {
 		body, err = open()
-		if err != nil && isRangeBeyondEnd(err) {
+		if err != nil && (isRangeBeyondEnd(err) || b.isEmpty(ctx, name, err)) {
 			body, err = io.NopCloser(bytes.NewReader(nil)), nil
 		}
 		return err
@@ -168,6 +168,16 @@ func (b *retrying) get(ctx context.Context, op, name string, open func() (io.Rea
 
 // isRangeBeyondEnd knows the answer of servers that take a range from beyond the object's end for an error.
 func isRangeBeyondEnd(err error) bool { return statusCode(err) == 416 }
+
+// isEmpty tells whether a read failed only because the object has no bytes, as objstore's S3 has it. A connection that
+// breaks may look the same, so the size decides.
+func (b *retrying) isEmpty(ctx context.Context, name string, err error) bool {
+	if !errors.Is(err, io.EOF) {
+		return false
+	}
+	attrs, err := b.inner.Attributes(ctx, name)
+	return err == nil && attrs.Size == 0
+}
 
 func (b *retrying) Exists(ctx context.Context, name string) (exists bool, err error) {
 	if err := checkName(name); err != nil {
