@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/varve-io/varve/pkg/series"
@@ -267,4 +268,27 @@ func TestConcurrentSelects(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+func TestSamples(t *testing.T) {
+	dir := foreignBlock(t, testSeries(60, 0, 2*hour))
+	b := openDir(t, dir)
+	got, n := model{}, int64(0)
+	err := b.Samples(context.Background(), func(ls labels.Labels, it chunkenc.Iterator, kind chunkenc.ValueType) error {
+		key := ls.String()
+		if got[key] == nil {
+			got[key] = map[int64]string{}
+		}
+		got[key][it.AtT()] = say(it, kind)
+		n++
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, wantN := read(t, dir)
+	if n != wantN {
+		t.Errorf("%d samples, want %d", n, wantN)
+	}
+	compareModels(t, want, got)
 }

@@ -162,7 +162,8 @@ func (v *verifier) header() error {
 	raw, built := v.b.Header()
 	v.HasHeader = !built
 	if built {
-		if _, err := v.files.Open(v.ctx, HeaderName); err == nil {
+		if f, err := v.files.Open(v.ctx, HeaderName); err == nil {
+			f.Close()
 			v.corrupt(HeaderName, 0, "it can't be read or belongs to another index")
 		}
 		return nil
