@@ -95,7 +95,7 @@ func (q *Querier) edge(r endpoint) http.Handler {
 			writeError(out, http.StatusBadRequest, "bad_data", err)
 			return
 		}
-		ctx, cancel := context.WithTimeout(series.WithStats(ctx, stats), min(q.config.Timeout, time.Duration(b.limits.QueryTimeout)))
+		ctx, cancel := context.WithTimeout(series.WithStats(ctx, stats), min(time.Duration(q.config.Timeout), time.Duration(b.limits.QueryTimeout)))
 		defer cancel()
 		if err := parseForm(out, req); err != nil {
 			code := http.StatusBadRequest

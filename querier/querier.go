@@ -60,7 +60,7 @@ func New(c Config, d Dependencies) (*Querier, error) {
 		q.now = time.Now
 	}
 	q.store = store{sources: sources{recent: d.Recent, older: d.Older}, now: q.now}
-	q.engine = newEngine(c.Timeout, q.logger)
+	q.engine = newEngine(time.Duration(c.Timeout), q.logger)
 	q.handler = sync.OnceValue(q.routes)
 	return q, nil
 }
