@@ -23,13 +23,12 @@ func (d *Distributor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "write requests are POSTs", http.StatusMethodNotAllowed)
 		return
 	}
-	written, protocol, err := d.write(r)
-	if protocol == remote.WriteV2 {
-		h := w.Header()
-		h.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(written.Floats))
-		h.Set("X-Prometheus-Remote-Write-Histograms-Written", strconv.Itoa(written.Histograms))
-		h.Set("X-Prometheus-Remote-Write-Exemplars-Written", strconv.Itoa(written.Exemplars))
-	}
+	written, err := d.write(r)
+	// 2.0 demands these; a sender of 1.0 learns from them what a 400 means.
+	h := w.Header()
+	h.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(written.Floats))
+	h.Set("X-Prometheus-Remote-Write-Histograms-Written", strconv.Itoa(written.Histograms))
+	h.Set("X-Prometheus-Remote-Write-Exemplars-Written", strconv.Itoa(written.Exemplars))
 	switch {
 	case err != nil:
 		d.fail(w, r, err)
@@ -40,19 +39,19 @@ func (d *Distributor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (d *Distributor) write(r *http.Request) (Written, remote.Protocol, error) {
+func (d *Distributor) write(r *http.Request) (Written, error) {
 	protocol, err := remote.ProtocolOf(r.Header)
 	if err != nil {
-		return Written{}, 0, err
+		return Written{}, err
 	}
 	identity, err := d.deps.Auth.Authenticate(r, tenant.ScopeWrite)
 	if err != nil {
-		return Written{}, protocol, err
+		return Written{}, err
 	}
 	// What a request takes is its body, inflated to several times that, and about as much again as batches.
 	weight := min(max(r.ContentLength, 4096)*8, int64(d.cfg.MaxInflightBytes))
 	if !d.inflight.TryAcquire(weight) {
-		return Written{}, protocol, fmt.Errorf("%w: too many write requests at once (distributor.max_inflight_bytes=%s)", ErrUnavailable, d.cfg.MaxInflightBytes)
+		return Written{}, fmt.Errorf("%w: too many write requests at once (distributor.max_inflight_bytes=%s)", ErrUnavailable, d.cfg.MaxInflightBytes)
 	}
 	defer d.inflight.Release(weight)
 
@@ -60,10 +59,9 @@ func (d *Distributor) write(r *http.Request) (Written, remote.Protocol, error) {
 	defer d.requests.Put(req)
 	body, err := req.body.Read(r, int64(d.cfg.MaxRequestBytes))
 	if err != nil {
-		return Written{}, protocol, err
+		return Written{}, err
 	}
-	written, err := req.push(r.Context(), identity.Tenant(), protocol, body)
-	return written, protocol, err
+	return req.push(r.Context(), identity.Tenant(), protocol, body)
 }
 
 // fail answers with the status that an error means.

@@ -2,6 +2,7 @@ package ingester
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/varve-io/varve/pkg/block"
 	"github.com/varve-io/varve/pkg/head"
 	"github.com/varve-io/varve/pkg/tenant"
+	"github.com/varve-io/varve/pkg/wal"
 )
 
 // cutLoop cuts old epochs as they come; after a failure it tries again.
@@ -34,6 +36,7 @@ func (i *Ingester) cutLoop(ctx context.Context) error {
 func (i *Ingester) cutAll(ctx context.Context) error {
 	i.cutMu.Lock()
 	defer i.cutMu.Unlock()
+	defer i.dropLogs()
 	for {
 		i.mu.RLock()
 		var e *epoch
@@ -73,10 +76,20 @@ func (i *Ingester) cut(ctx context.Context, e *epoch) error {
 		h.Free()
 	}
 	i.logger.Info("epoch cut", "epoch", e.number, "tenants", len(e.all()), "blocks", written, "duration", time.Since(begun))
-	if err := i.log.DropEpoch(e.number); err != nil {
-		i.logger.Warn("drop log of a cut epoch: a restart will replay it once more", "epoch", e.number, "error", err)
-	}
+	i.cutEpochs = append(i.cutEpochs, e.number)
 	return nil
+}
+
+// dropLogs deletes the logs of epochs that are cut. The log may not be ready for that yet: then the next round does it;
+// a restart in between replays the epoch once more, and finds its blocks.
+func (i *Ingester) dropLogs() {
+	i.cutEpochs = slices.DeleteFunc(i.cutEpochs, func(number uint64) bool {
+		err := i.log.DropEpoch(number)
+		if err != nil && !errors.Is(err, wal.ErrEpochInUse) {
+			i.logger.Warn("drop the log of a cut epoch", "epoch", number, "error", err)
+		}
+		return err == nil
+	})
 }
 
 // cutHead writes one block per aligned range in which the head has samples, unless an earlier attempt did.

@@ -79,6 +79,7 @@ type Ingester struct {
 	old       []*epoch             // rotated away, not yet cut
 
 	cutMu     sync.Mutex // one cut at a time
+	cutEpochs []uint64   // whose logs are to be dropped; guarded by cutMu
 	shipMu    sync.Mutex // one shipment at a time
 	releaseMu sync.Mutex // one release at a time
 	progress  progress

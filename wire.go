@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-io/varve/distributor"
+	"github.com/varve-io/varve/ingester"
+	"github.com/varve-io/varve/pkg/bucket"
+	"github.com/varve-io/varve/pkg/catalog"
+	"github.com/varve-io/varve/pkg/config"
+	"github.com/varve-io/varve/pkg/ring"
+	"github.com/varve-io/varve/pkg/telemetry"
+	"github.com/varve-io/varve/pkg/tenant"
+	"github.com/varve-io/varve/querier"
+)
+
+// process is everything that runs, in the order in which it is started; it stops in the reverse order.
+type process struct {
+	cfg    Config
+	build  telemetry.Build
+	logger *slog.Logger
+	reg    *prometheus.Registry
+	health *telemetry.Health
+	http   *telemetry.HTTP
+
+	data, admin *http.ServeMux
+	stages      [][]func(context.Context) error
+	ready       map[string]func() error
+	closers     []func() error
+}
+
+// wire makes the components of the targets and connects them. Nothing runs yet.
+func wire(cfg Config, build telemetry.Build, logger *slog.Logger) (*process, error) {
+	p := &process{
+		cfg: cfg, build: build, logger: logger,
+		reg: telemetry.NewRegistry(build), health: telemetry.NewHealth(cfg.targets()...),
+		data: http.NewServeMux(), ready: map[string]func() error{},
+	}
+	p.http = telemetry.NewHTTP(logger, p.reg, otel.GetTracerProvider())
+	p.admin = telemetry.NewAdminMux(p.reg, p.health)
+	if err := os.MkdirAll(cfg.DataDir, 0o755); err != nil {
+		return nil, fmt.Errorf("make data_dir: %w", err)
+	}
+	s, err := p.shared()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range []struct {
+		name string
+		make func(*shared) error
+	}{
+		{"ingester", p.ingester},
+		{"distributor", p.distributor},
+		{"querier", p.querier},
+	} {
+		if !cfg.runs(c.name) {
+			continue
+		}
+		if err := c.make(s); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	p.data.HandleFunc("GET /-/ready", p.health.ServeReady)
+	p.data.HandleFunc("GET /-/healthy", p.health.ServeHealthy)
+	return p, nil
+}
+
+// shared is what several components work with.
+type shared struct {
+	machine  tenant.Machine
+	limits   *tenant.Overrides
+	tokens   *tenant.Tokens
+	bucket   bucket.Bucket
+	store    *catalog.Store
+	catalogs *catalog.Cache
+	reader   *bucket.Reader
+	ring     ringer
+	ingester *ingester.Ingester // of this process, nil if it runs none
+}
+
+func (p *process) shared() (*shared, error) {
+	s := &shared{machine: machine(p.logger)}
+	if p.cfg.Distributor.MaxInflightBytes == 0 {
+		p.cfg.Distributor.MaxInflightBytes = config.Bytes(max(s.machine.Memory/8, 64<<20))
+	}
+	deps := tenant.Dependencies{File: p.cfg.Tenants.LimitsFile, Logger: p.logger, Registerer: p.reg}
+	var err error
+	if s.limits, err = tenant.NewOverrides(tenant.DefaultLimits(s.machine), deps); err != nil {
+		return nil, err
+	}
+	deps.File = p.cfg.Tenants.TokensFile
+	if s.tokens, err = tenant.NewTokens(time.Now, deps); err != nil {
+		return nil, err
+	}
+	if s.bucket, err = bucket.Open(p.cfg.Bucket, p.cfg.DataDir, p.logger, p.reg); err != nil {
+		return nil, err
+	}
+	if s.store, err = catalog.New(s.bucket, time.Now, p.logger, p.reg); err != nil {
+		return nil, err
+	}
+	s.catalogs = catalog.NewCache(s.store, maxCatalogs, time.Now)
+	cache := bucket.CacheConfig{MemoryBytes: s.machine.Memory / 16, Dir: filepath.Join(p.cfg.DataDir, "cache"), DiskBytes: cacheBytes}
+	if s.reader, err = bucket.NewReader(s.bucket, cache, p.logger, p.reg); err != nil {
+		return nil, err
+	}
+	s.ring = singleRing{ring.Single(instance)}
+	p.stage(s.limits.Run, s.tokens.Run)
+	p.closers = append(p.closers, s.reader.Close, s.bucket.Close)
+	return s, nil
+}
+
+const (
+	instance    = "local"
+	maxCatalogs = 4096
+	catalogAge  = 15 * time.Second
+	cacheBytes  = 10 << 30
+)
+
+// machine finds what this process may use, and tells the runtime.
+func machine(logger *slog.Logger) tenant.Machine {
+	m := tenant.Machine{Cores: runtime.GOMAXPROCS(0)}
+	provider := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)
+	if n, err := provider(); err == nil {
+		m.Memory = int64(n)
+	}
+	if _, err := memlimit.SetGoMemLimitWithOpts(memlimit.WithProvider(provider), memlimit.WithRatio(0.9)); err != nil {
+		logger.Warn("no memory limit is set for the runtime", "error", err)
+	}
+	return m
+}
+
+func (p *process) ingester(s *shared) error {
+	i := ingester.New(p.cfg.Ingester, ingester.Dependencies{
+		Dir: filepath.Join(p.cfg.DataDir, "ingester"), Instance: instance,
+		Catalog: shipper{s.store, s.bucket}, Bucket: s.bucket, Ring: s.ring, Peers: noPeers{},
+		Logger: p.logger.With("component", "ingester"), Reg: p.reg, Now: time.Now,
+	})
+	s.ingester = i
+	p.ready["ingester"] = i.Ready
+	p.stage(i.Run)
+	return nil
+}
+
+func (p *process) distributor(s *shared) error {
+	d := distributor.New(p.cfg.Distributor, distributor.Dependencies{
+		Ring: s.ring, Dialer: localDialer{s.ingester}, Limits: s.limits, Auth: s.tokens,
+		Logger: p.logger.With("component", "distributor"), Reg: p.reg, Now: time.Now,
+	})
+	for _, path := range distributor.Paths {
+		for _, prefix := range []string{"", "/prometheus"} {
+			p.data.Handle(prefix+path, p.http.Handler("write", d))
+		}
+	}
+	p.ready["distributor"] = d.Ready
+	p.stage(d.Run)
+	return nil
+}
+
+func (p *process) querier(s *shared) error {
+	older := querier.NewBlocks(catalogOf{s.catalogs}, opener{s}, p.cfg.Querier.OpenBlocks)
+	q, err := querier.New(p.cfg.Querier, querier.Dependencies{
+		Recent: querier.Fanout{Ring: s.ring, Owners: localOwners{s.ingester}}, Older: older,
+		Limits: s.limits, Build: querier.BuildInfo{Version: p.build.Version, Revision: p.build.Revision, GoVersion: p.build.GoVersion},
+		Logger: p.logger.With("component", "querier"), Registerer: p.reg, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	p.data.Handle("/", p.http.Handler("read", authenticated(s.tokens, tenant.ScopeRead, q)))
+	p.ready["querier"] = func() error { return nil }
+	p.closers = append(p.closers, older.Close)
+	return nil
+}
+
+// stage adds what runs beside each other; a later stage is stopped before an earlier one.
+func (p *process) stage(runs ...func(context.Context) error) { p.stages = append(p.stages, runs) }
+
+// run serves until ctx ends or something fails.
+func (p *process) run(ctx context.Context) error {
+	p.stage(p.listen(p.cfg.Admin.Address, p.admin), p.listen(p.cfg.HTTP.Address, p.data))
+	p.stage(p.reportHealth)
+	if p.cfg.Self.Tenant != "" && p.cfg.runs("distributor") {
+		p.stage(p.writeOwnMetrics)
+	}
+	if p.cfg.HTTP.Open {
+		p.logger.Warn("anybody who reaches the data listener may write and read every tenant", "address", p.cfg.HTTP.Address)
+	}
+	err := runStages(ctx, p.stages)
+	for _, c := range p.closers {
+		err = errors.Join(err, c())
+	}
+	return err
+}
+
+// runStages starts all stages, and when ctx ends or one fails, stops them from the last to the first.
+func runStages(ctx context.Context, stages [][]func(context.Context) error) error {
+	if len(stages) == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	own, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, gctx := errgroup.WithContext(own)
+	for _, run := range stages[0] {
+		g.Go(func() error { return run(gctx) })
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(gctx, cancel)
+	err := runStages(inner, stages[1:])
+	stop()
+	return errors.Join(err, g.Wait())
+}
+
+// listen serves a mux on an address.
+func (p *process) listen(address string, mux http.Handler) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		p.logger.Info("listening", "address", l.Addr().String())
+		server := &http.Server{
+			Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+			ErrorLog: slog.NewLogLogger(p.logger.Handler(), slog.LevelDebug),
+		}
+		context.AfterFunc(ctx, func() {
+			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+			defer cancel()
+			_ = server.Shutdown(grace)
+		})
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// reportHealth keeps what /-/ready says.
+func (p *process) reportHealth(ctx context.Context) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for name, ready := range p.ready {
+			p.health.Set(name, ready())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *Config) targets() []string {
+	var t []string
+	for _, name := range components {
+		if c.runs(name) && name != "compactor" {
+			t = append(t, name)
+		}
+	}
+	return t
+}
