@@ -42,6 +42,7 @@ type Store struct {
 	logger  *slog.Logger
 	codec   codec
 	metrics *metrics
+	pause   func(context.Context, time.Duration) error
 }
 
 type metrics struct {
@@ -58,7 +59,7 @@ func New(bkt bucket.Bucket, now func() time.Time, logger *slog.Logger, reg prome
 	counter := func(name, help string) prometheus.Counter {
 		return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	return &Store{bkt: bkt, now: now, logger: logger, codec: c, metrics: &metrics{
+	return &Store{bkt: bkt, now: now, logger: logger, codec: c, pause: pause, metrics: &metrics{
 		commits:  counter("varve_catalog_commits_total", "Facts to be committed."),
 		failures: counter("varve_catalog_commit_failures_total", "Facts whose commit failed."),
 		writes:   counter("varve_catalog_writes_total", "Catalogs written."),
@@ -155,7 +156,7 @@ func (s *Store) Sync(ctx context.Context, id tenant.ID) (*Catalog, error) {
 func (s *Store) settle(ctx context.Context, id tenant.ID, own *Fact) (*Catalog, error) {
 	for attempt := range maxAttempts {
 		if attempt > 1 { // others write too: let them finish
-			if err := pause(ctx, mrand.N(time.Duration(min(attempt, 10))*50*time.Millisecond)); err != nil {
+			if err := s.pause(ctx, mrand.N(time.Duration(min(attempt, 10))*50*time.Millisecond)); err != nil {
 				return nil, err
 			}
 		}
