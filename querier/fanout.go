@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
@@ -41,6 +42,9 @@ type Owners interface {
 
 // maxViews is how many views of the ring a read tries, when owners know more partitions than the view.
 const maxViews = 4
+
+// gossipTime is how long a read waits for the ring to show a partition that an owner knows.
+const gossipTime = 5 * time.Second
 
 // Fanout is Recent over a cluster: it asks the owners of all partitions at once, and needs of each partition as many
 // complete witnesses as make the read overlap every quorum of writes.
@@ -126,11 +130,21 @@ func ask[T any](ctx context.Context, f Fanout, mint int64, call func(context.Con
 			return values, meta, err
 		}
 		missing = more
-		if err := f.Ring.Await(ctx, view); err != nil {
-			return nil, RecentMeta{}, fmt.Errorf("wait for partitions %v: %w", missing, err)
+		if err := f.await(ctx, view); err != nil {
+			break
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, RecentMeta{}, fmt.Errorf("wait for partitions %v: %w", missing, err)
+	}
 	return nil, RecentMeta{}, &UnavailableError{Reason: fmt.Sprintf("owners know partitions %v, which this querier doesn't know yet", missing)}
+}
+
+// await waits for a newer view, for as long as gossip should take at most.
+func (f Fanout) await(ctx context.Context, v *ring.View) error {
+	ctx, cancel := context.WithTimeout(ctx, gossipTime)
+	defer cancel()
+	return f.Ring.Await(ctx, v)
 }
 
 // askView asks the owners of one view.
