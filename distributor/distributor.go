@@ -162,7 +162,7 @@ func (d *Distributor) sender(id tenant.ID) *sender {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if s = d.tenants[id]; s == nil {
-		s = newSender(id)
+		s = newSender(id, d.deps.Limits.For(id))
 		d.tenants[id] = s
 	}
 	return s

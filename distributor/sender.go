@@ -19,8 +19,21 @@ type sender struct {
 	creation *rate.Limiter
 }
 
-func newSender(id tenant.ID) *sender {
-	return &sender{id: id, table: newTable(), samples: rate.NewLimiter(rate.Inf, 0), creation: rate.NewLimiter(rate.Inf, 0)}
+// newSender begins with full quotas: a sender that starts brings all its series at once.
+func newSender(id tenant.ID, l *tenant.Limits) *sender {
+	return &sender{
+		id: id, table: newTable(),
+		samples:  rate.NewLimiter(perSecond(l.MaxSamplesPerSecond), l.MaxSamplesBurst),
+		creation: rate.NewLimiter(perSecond(l.MaxNewSeriesPerSecond), l.MaxNewSeriesBurst),
+	}
+}
+
+// perSecond is a quota's rate, 0 being none.
+func perSecond(n int) rate.Limit {
+	if n == 0 {
+		return rate.Inf
+	}
+	return rate.Limit(n)
 }
 
 // adjust makes the quotas those of the limits.
@@ -29,12 +42,8 @@ func (s *sender) adjust(l *tenant.Limits) {
 	set(s.creation, l.MaxNewSeriesPerSecond, l.MaxNewSeriesBurst)
 }
 
-func set(l *rate.Limiter, perSecond, burst int) {
-	limit := rate.Limit(perSecond)
-	if perSecond == 0 {
-		limit = rate.Inf
-	}
-	if l.Limit() != limit {
+func set(l *rate.Limiter, n, burst int) {
+	if limit := perSecond(n); l.Limit() != limit {
 		l.SetLimit(limit)
 	}
 	if l.Burst() != burst {
