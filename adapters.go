@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/http"
 	"strings"
 
@@ -62,10 +64,11 @@ func (s shipper) Knows(ctx context.Context, id tenant.ID, b ulid.ULID) (bool, er
 type catalogOf struct{ cache *catalog.Cache }
 
 func (c catalogOf) Blocks(ctx context.Context, id tenant.ID, fresh bool) ([]querier.BlockInfo, func(ulid.ULID) bool, error) {
-	cat, err := c.cache.Get(ctx, id, catalogAge)
-	if fresh && err == nil {
-		cat, err = c.cache.Refresh(ctx, id)
+	read := func() (*catalog.Catalog, error) { return c.cache.Get(ctx, id, catalogAge) }
+	if fresh {
+		read = func() (*catalog.Catalog, error) { return c.cache.Refresh(ctx, id) }
 	}
+	cat, err := read()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -86,7 +89,7 @@ func (o opener) OpenBlock(ctx context.Context, id tenant.ID, b ulid.ULID) (queri
 	}
 	entry, ok := cat.Block(b)
 	if !ok {
-		return nil, errors.New("block has left the catalog")
+		return nil, fmt.Errorf("block %s of tenant %s has left the catalog: %w", b, id, fs.ErrNotExist)
 	}
 	return block.Open(ctx, entry.OpenFiles(o.s.reader, id), entry.Meta())
 }
