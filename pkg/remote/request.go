@@ -54,14 +54,15 @@ type Request struct {
 	// Series is the current series, after Next said true.
 	Series Series
 
-	labels  []byte // 1.0: the label fields; 2.0: the references, each in a fixed 32 bits
-	rest    []byte // the current series' message
-	gather  []byte
-	symbols [][]byte
-	hashes  []byte // of each symbol, 16 bytes
-	keys    []byte
-	refs    []byte
-	err     error
+	labels   []byte // 1.0: the label fields; 2.0: the references, each in a fixed 32 bits
+	rest     []byte // the current series' message
+	gather   []byte
+	symbols  [][]byte
+	families [][]byte // of 1.0: messages that describe metric families
+	hashes   []byte   // of each symbol, 16 bytes
+	keys     []byte
+	refs     []byte
+	err      error
 }
 
 // NewRequest reads requests with the hasher's keys.
@@ -79,7 +80,9 @@ func (r *Request) Reset(p Protocol, body []byte) error {
 }
 
 // Rewind begins again with the first series.
-func (r *Request) Rewind() { r.walk, r.err = fields{p: r.body}, nil }
+func (r *Request) Rewind() {
+	r.walk, r.families, r.err = fields{p: r.body}, r.families[:0], nil
+}
 
 // Next reads the next series; false at the end or on an error.
 func (r *Request) Next() bool {
@@ -91,6 +94,9 @@ func (r *Request) Next() bool {
 		id = 5
 	}
 	for r.walk.next() {
+		if r.protocol == WriteV1 && r.walk.is(3, wireBytes) {
+			r.families = append(r.families, r.walk.data)
+		}
 		if !r.walk.is(id, wireBytes) {
 			continue
 		}

@@ -134,19 +134,13 @@ func metricType(n uint64) model.MetricType {
 	return model.MetricTypeUnknown
 }
 
-// Metadata calls f for each metric family that a 1.0 request describes, which is f's to keep.
+// Metadata calls f for each metric family that a 1.0 request describes, which is f's to keep. It knows of those that
+// Next has come past: call it after the last series.
 func (r *Request) Metadata(f func(series.Metadata)) error {
-	if r.protocol != WriteV1 {
-		return nil
-	}
-	top := fields{p: r.body}
-	for top.next() {
-		if !top.is(3, wireBytes) {
-			continue
-		}
+	for _, p := range r.families {
 		m := series.Metadata{}
 		m.Type = model.MetricTypeUnknown
-		w := fields{p: top.data}
+		w := fields{p: p}
 		for w.next() {
 			switch {
 			case w.is(1, wireVarint):
@@ -164,5 +158,5 @@ func (r *Request) Metadata(f func(series.Metadata)) error {
 		}
 		f(m)
 	}
-	return top.err("WriteRequest")
+	return nil
 }
