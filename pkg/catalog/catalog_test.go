@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -254,7 +255,7 @@ func atStart() time.Time { return start }
 type stepped struct {
 	objstore.Bucket
 	ask, done chan struct{}
-	dead      *bool
+	dead      *atomic.Bool
 }
 
 var errDead = errors.New("writer died")
@@ -262,7 +263,7 @@ var errDead = errors.New("writer died")
 func (s stepped) step(op func() error) error {
 	s.ask <- struct{}{}
 	<-s.done
-	if *s.dead {
+	if s.dead.Load() {
 		return errDead
 	}
 	return op()
@@ -286,7 +287,7 @@ func (s stepped) Iter(ctx context.Context, dir string, f func(string) error, o .
 func play(t *testing.T, base *Store, bkt objstore.Bucket, facts []Fact, choose func(waiting []int) (int, bool)) []error {
 	n := len(facts)
 	errs, ended := make([]error, n), make([]chan struct{}, n)
-	writers, dead := make([]stepped, n), make([]bool, n)
+	writers, dead := make([]stepped, n), make([]atomic.Bool, n)
 	for i, f := range facts {
 		ended[i] = make(chan struct{})
 		writers[i] = stepped{bkt, make(chan struct{}), make(chan struct{}), &dead[i]}
@@ -316,7 +317,9 @@ func play(t *testing.T, base *Store, bkt objstore.Bucket, facts []Fact, choose f
 			}
 		}
 		i, dies := choose(order)
-		dead[i] = dead[i] || dies
+		if dies {
+			dead[i].Store(true)
+		}
 		writers[i].done <- struct{}{}
 		settle(i)
 	}
