@@ -97,7 +97,7 @@ func (o opener) OpenBlock(ctx context.Context, id tenant.ID, b ulid.ULID) (queri
 // localDialer leads to the ingester of this process.
 type localDialer struct{ i *ingester.Ingester }
 
-func (d localDialer) Dial(ring.Owner) (distributor.Owner, error) {
+func (d localDialer) Dial(context.Context, ring.Owner) (distributor.Owner, error) {
 	if err := d.i.Ready(); err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ type localOwner struct {
 	broken chan struct{}
 }
 
-func (o *localOwner) Push(batch []byte) (distributor.Receipt, error) {
+func (o *localOwner) Push(batch []byte) (series.Receipt, error) {
 	r, err := o.i.Push(batch)
 	if errors.Is(err, series.ErrUnknownNumber) || errors.Is(err, series.ErrCorrupt) {
 		o.Close()

@@ -60,6 +60,7 @@ type Distributor struct {
 	tenants map[tenant.ID]*sender
 	streams map[int32]*stream
 	view    uint32 // version of the ring that streams follow
+	closed  bool
 }
 
 // New makes a distributor. Its numbers belong to this incarnation of it, so that those of an earlier one mean nothing.
@@ -98,19 +99,30 @@ func (d *Distributor) Run(ctx context.Context) error {
 	}
 }
 
-// Ready is nil once there are partitions that take writes.
+// Ready is nil while there is a partition that takes writes and enough of its owners can be reached.
 func (d *Distributor) Ready() error {
-	if _, ok := d.deps.Ring.View().PartitionOf(0); !ok {
+	v := d.deps.Ring.View()
+	if _, ok := v.PartitionOf(0); !ok {
 		return errNoPartition
 	}
-	return nil
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, p := range v.Partitions {
+		if s := d.streams[p.ID]; s != nil && p.State == ring.Active && s.joined() >= ring.Quorum(v.ReplicationFactor) {
+			return nil
+		}
+	}
+	return errNoOwner
 }
 
-// followRing makes the streams those of the ring's partitions, and opens links that broke.
+// followRing makes the streams those of the ring's partitions.
 func (d *Distributor) followRing() {
 	v := d.deps.Ring.View()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed || d.view == v.Version {
+		return
+	}
 	for _, p := range v.Partitions {
 		s := d.streams[p.ID]
 		if s == nil {
@@ -145,6 +157,7 @@ func (d *Distributor) stream(partition int32, v *ring.View) *stream {
 func (d *Distributor) closeStreams() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.closed = true
 	for id, s := range d.streams {
 		s.close()
 		delete(d.streams, id)

@@ -58,7 +58,7 @@ type part struct {
 	generation uint32
 	builder    series.Builder
 	pending    []definition
-	receipts   []Receipt
+	receipts   []series.Receipt
 }
 
 // definition is a number that the batch defines.

@@ -4,59 +4,64 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/varve-io/varve/pkg/ring"
 	"github.com/varve-io/varve/pkg/series"
 )
 
-// Owner is the way to one owner of a partition. It breaks as a whole: after an error nothing more goes through it.
+// Owner is the way to one owner of a partition. It breaks as a whole: after it broke nothing more goes through it.
 type Owner interface {
 	// Push hands over the next batch of the stream, in order. It doesn't wait for the owner; a full queue is an error.
 	// The batch is read-only from here on.
-	Push(batch []byte) (Receipt, error)
+	Push(batch []byte) (series.Receipt, error)
 	// Broken is closed when the way broke.
 	Broken() <-chan struct{}
 	Close()
 }
 
-// Receipt stands for a batch on its way to one owner.
-type Receipt interface {
-	// Wait returns when the owner has synced the batch, or never will have.
-	Wait(ctx context.Context) (series.Ack, error)
-}
-
-// Dialer opens ways to owners. It doesn't wait until they are there.
+// Dialer opens ways to owners. It returns once the owner has opened the way, too; afterwards ctx means nothing to it.
 type Dialer interface {
-	Dial(owner ring.Owner) (Owner, error)
+	Dial(ctx context.Context, owner ring.Owner) (Owner, error)
 }
 
 // errStale says that a batch's numbers belong to an older generation of the stream: it must be built again.
 var errStale = errors.New("stream has a new generation")
 
 // errNoOwner says that too few owners could be reached.
-var errNoOwner = errors.New("no owner reachable")
+var errNoOwner = errors.New("too few owners can be reached")
 
-// stream sends the batches of one partition to its owners, the same bytes to each, in one order.
+// How often an owner is dialled. One that joins begins with an empty dictionary, so all series are sent anew, to every
+// owner: one whose way keeps breaking is waited for longer each time.
+const (
+	redialAfter  = 250 * time.Millisecond
+	rejoinAtMost = 15 * time.Second
+	steadyAfter  = 30 * time.Second
+)
+
+// stream sends the batches of one partition to its owners, the same bytes to each, in one order. Owners that can't be
+// reached are no part of it until they can.
 type stream struct {
 	partition int32
 	dialer    Dialer
+	keepers   sync.WaitGroup
 
 	mu         sync.Mutex
 	generation uint32
-	next       series.Number // the next number of this generation
-	retired    int           // numbers of this generation whose series expired
-	members    []ring.Owner
-	owners     map[string]*link // by instance
+	next       series.Number    // the next number of this generation
+	retired    int              // numbers of this generation whose series expired
+	links      map[string]*link // by instance
 }
 
-// link is one owner's way, and the generation from which on it was there.
+// link is one owner, and the way to it.
 type link struct {
 	ring.Owner
-	way Owner
+	stop context.CancelFunc
+	way  Owner // nil while there is none
 }
 
 func newStream(partition int32, d Dialer) *stream {
-	return &stream{partition: partition, dialer: d, generation: 1, owners: map[string]*link{}}
+	return &stream{partition: partition, dialer: d, generation: 1, links: map[string]*link{}}
 }
 
 // number hands out a number for a series, with the generation that it is of.
@@ -89,78 +94,128 @@ func (s *stream) retire(generation uint32) {
 
 func (s *stream) renumber() { s.generation, s.next, s.retired = s.generation+1, 0, 0 }
 
-// follow makes the links those of the partition's owners.
+// follow makes the links those of the partition's owners. Ways to new ones are opened in the background.
 func (s *stream) follow(owners []ring.Owner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.members = owners
 	now := map[string]ring.Owner{}
 	for _, o := range owners {
 		now[o.Instance] = o
 	}
-	for name, l := range s.owners {
+	for name, l := range s.links {
 		if now[name] != l.Owner {
-			l.way.Close()
-			delete(s.owners, name)
+			l.stop()
+			delete(s.links, name)
 		}
 	}
-	s.connect()
+	for _, o := range owners {
+		if s.links[o.Instance] != nil {
+			continue
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		l := &link{Owner: o, stop: stop}
+		s.links[o.Instance] = l
+		s.keepers.Go(func() { s.keep(ctx, l) })
+	}
 }
 
-// connect opens ways to the owners that have none. A new way begins with an empty dictionary, so the numbering starts
-// anew, once for all that were opened.
-func (s *stream) connect() {
-	opened := false
-	for _, o := range s.members {
-		if l := s.owners[o.Instance]; l != nil {
+// keep opens a way to an owner again and again, until ctx ends.
+func (s *stream) keep(ctx context.Context, l *link) {
+	pause := redialAfter
+	for ctx.Err() == nil {
+		wait := redialAfter
+		if way, err := s.dialer.Dial(ctx, l.Owner); err == nil {
+			joined := time.Now()
+			s.join(ctx, l, way)
 			select {
-			case <-l.way.Broken():
-				l.way.Close()
-				delete(s.owners, o.Instance)
-			default:
-				continue
+			case <-way.Broken():
+			case <-ctx.Done():
 			}
+			s.part(l)
+			way.Close()
+			if time.Since(joined) > steadyAfter {
+				pause = redialAfter
+			}
+			wait, pause = pause, min(2*pause, rejoinAtMost)
 		}
-		way, err := s.dialer.Dial(o)
-		if err != nil {
-			continue // the next heartbeat tries again; the quorum counts it as absent
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
 		}
-		s.owners[o.Instance] = &link{Owner: o, way: way}
-		opened = true
 	}
-	if opened {
+}
+
+// join makes a way part of the stream. It begins with an empty dictionary, so the numbering starts anew.
+func (s *stream) join(ctx context.Context, l *link, way Owner) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Err() == nil {
+		l.way = way
 		s.renumber()
 	}
 }
 
+// part takes a way out of the stream. The others go on with the numbers that they know.
+func (s *stream) part(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.way = nil
+}
+
+// joined is how many owners can be reached.
+func (s *stream) joined() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, l := range s.links {
+		if l.way != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // push hands the batch to every owner that can be reached. whole tells that none of them refused it.
-func (s *stream) push(generation uint32, batch []byte) (receipts []Receipt, whole bool, err error) {
+func (s *stream) push(generation uint32, batch []byte) (receipts []series.Receipt, whole bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if generation != s.generation {
 		return nil, false, errStale
 	}
-	receipts = make([]Receipt, 0, len(s.owners))
-	for _, l := range s.owners {
-		if r, err := l.way.Push(batch); err == nil {
-			receipts = append(receipts, r)
+	receipts = make([]series.Receipt, 0, len(s.links))
+	whole = true
+	for _, l := range s.links {
+		if l.way == nil {
+			continue
 		}
+		r, err := l.way.Push(batch)
+		if err != nil {
+			r, whole = notTaken{err}, false
+		}
+		receipts = append(receipts, r)
 	}
-	return receipts, len(receipts) == len(s.owners), nil
+	return receipts, whole, nil
 }
 
+// notTaken stands for a batch that an owner didn't take.
+type notTaken struct{ err error }
+
+// Wait implements series.Receipt.
+func (r notTaken) Wait(context.Context) (series.Ack, error) { return series.Ack{}, r.err }
+
+// close ends all ways.
 func (s *stream) close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name, l := range s.owners {
-		l.way.Close()
-		delete(s.owners, name)
+	for name, l := range s.links {
+		l.stop()
+		delete(s.links, name)
 	}
-	s.members = nil
+	s.mu.Unlock()
+	s.keepers.Wait()
 }
 
 // await waits until quorum owners have acked, or can't any more. Conflicts are those that a quorum of owners saw.
-func await(ctx context.Context, receipts []Receipt, quorum int) (series.Ack, error) {
+func await(ctx context.Context, receipts []series.Receipt, quorum int) (series.Ack, error) {
 	if len(receipts) < quorum {
 		return series.Ack{}, errNoOwner
 	}
