@@ -89,7 +89,9 @@ func decodeRead(body []byte) (Samples, error) {
 			if _, ok := samples[name]; ok {
 				return nil, fmt.Errorf("decode a remote read: %s came twice", name)
 			}
-			samples[name] = decodeSeries(series)
+			if decoded := decodeSeries(series); len(decoded) > 0 { // a series may come without samples
+			samples[name] = decoded
+		}
 		}
 	}
 	return samples, nil

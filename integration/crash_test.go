@@ -77,7 +77,7 @@ func crash(t *testing.T, load *Load, nodes ...*Node) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	slowest, cycles, underLoad := time.Duration(0), 0, 0
 	for ; cycles < crashCycles || load.Running(); cycles++ {
-		time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
+		time.Sleep(500*time.Millisecond + time.Duration(random.Int64N(int64(2*time.Second))))
 		node := nodes[random.IntN(len(nodes))]
 		node.Kill9()
 		time.Sleep(time.Duration(random.Int64N(int64(500 * time.Millisecond))))

@@ -3,8 +3,6 @@ package integration
 import (
 	"errors"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -17,18 +15,8 @@ func TestASampleThatIsAckedIsAnsweredInEveryStageOfItsLife(t *testing.T) {
 	const period = 15 * time.Second
 	c := StartCluster(t, ClusterConfig{Flags: shortEpochs(period)})
 	witnesses := []*witness{watch(t, c, "rw1", false), watch(t, c, "rw2", true)}
-	all := func(stage string) {
-		t.Helper()
-		for _, w := range witnesses {
-			w.compareUntilNow(t, stage)
-		}
-	}
-	immediately := func(stage string) {
-		t.Helper()
-		for _, w := range witnesses {
-			w.compare(t, stage)
-		}
-	}
+	all := func(stage string) { t.Helper(); compareAllUntilNow(t, stage, witnesses) }
+	immediately := func(stage string) { t.Helper(); compareAll(t, stage, witnesses) }
 	all("as it is acked")
 
 	victim := c.Owner(0, 1)
@@ -40,15 +28,15 @@ func TestASampleThatIsAckedIsAnsweredInEveryStageOfItsLife(t *testing.T) {
 	victim.WaitReady()
 	all("after the killed owner is back")
 
-	c.waitBlocks(t, "rw1", func(blocks []block.Meta) bool { return replicas(blocks) == zones })
+	c.S3.waitBlocks(t, "rw1", func(blocks []block.Meta) bool { return replicas(blocks) == zones })
 	immediately("when blocks of every owner are in the bucket")
 	time.Sleep(period) // so that the owners have let go of the first epochs
 	all("when the owners have let go of the first epochs")
 
-	c.waitBlocks(t, "rw2", func(blocks []block.Meta) bool { return merged(blocks) > 0 })
+	c.S3.waitBlocks(t, "rw2", func(blocks []block.Meta) bool { return merged(blocks) > 0 })
 	all("when replicas' blocks were merged")
-	c.checkBlocks(t, "rw1")
-	c.checkBlocks(t, "rw2")
+	c.S3.checkBlocks(t, "rw1")
+	c.S3.checkBlocks(t, "rw2")
 
 	for _, n := range c.Nodes() {
 		n.Kill9()
@@ -63,6 +51,30 @@ func TestASampleThatIsAckedIsAnsweredInEveryStageOfItsLife(t *testing.T) {
 	all("after all of them write again")
 }
 
+// The same life in one process.
+func TestASampleLivesInOneProcessToo(t *testing.T) {
+	t.Parallel()
+	const period = 10 * time.Second
+	s := S3(t)
+	n := newNode(t, nodeConfig{name: "all", target: "all", bucket: s, extra: shortEpochs(period)})
+	n.Start()
+	n.WaitReady()
+	witnesses := []*witness{watchNode(t, n, "rw1", false), watchNode(t, n, "rw2", true)}
+	compareAllUntilNow(t, "as it is acked", witnesses)
+	n.Kill9()
+	n.Start()
+	n.WaitReady()
+	compareAll(t, "right after the process was killed and replayed", witnesses)
+	s.waitBlocks(t, "rw2", func(blocks []block.Meta) bool { return len(blocks) > 0 })
+	compareAll(t, "when the first blocks are in the bucket", witnesses)
+	time.Sleep(period)
+	compareAllUntilNow(t, "when the first epochs have been let go of", witnesses)
+	s.checkBlocks(t, "rw1")
+	s.checkBlocks(t, "rw2")
+	n.Restart()
+	compareAllUntilNow(t, "after a restart", witnesses)
+}
+
 // witness is a Prometheus that writes to a cluster and knows what the cluster must answer.
 type witness struct {
 	prometheus *PrometheusServer
@@ -73,18 +85,48 @@ type witness struct {
 // watch starts a Prometheus that scrapes itself and two nodes, and writes as a tenant that has its name.
 func watch(t *testing.T, c *Cluster, name string, rw2 bool) *witness {
 	t.Helper()
-	p := Prometheus(t, PrometheusConfig{
+	return newWitness(t, c.Querier.AsTenant(name), PrometheusConfig{
 		Name: name, Tenant: name, RemoteWrite: c.Distributor.PushURL(), RemoteWrite2: rw2,
 		Targets: []string{c.Distributor.Admin, c.Querier.Admin},
 	})
+}
+
+// watchNode is watch for a process that does everything.
+func watchNode(t *testing.T, n *Node, name string, rw2 bool) *witness {
+	t.Helper()
+	return newWitness(t, n.AsTenant(name), PrometheusConfig{
+		Name: name, Tenant: name, RemoteWrite: n.PushURL(), RemoteWrite2: rw2, Targets: []string{n.Admin},
+	})
+}
+
+func newWitness(t *testing.T, varve API, config PrometheusConfig) *witness {
+	t.Helper()
+	p := Prometheus(t, config)
 	now := time.Now()
-	return &witness{prometheus: p, varve: c.Querier.AsTenant(name), from: now, to: now}
+	return &witness{prometheus: p, varve: varve, from: now, to: now}
+}
+
+func compareAll(t *testing.T, stage string, witnesses []*witness) {
+	t.Helper()
+	for _, w := range witnesses {
+		w.compare(t, stage)
+	}
+}
+
+func compareAllUntilNow(t *testing.T, stage string, witnesses []*witness) {
+	t.Helper()
+	for _, w := range witnesses {
+		w.compareUntilNow(t, stage)
+	}
 }
 
 // compareUntilNow waits for the acks of everything until now, and compares.
 func (w *witness) compareUntilNow(t *testing.T, stage string) {
 	t.Helper()
 	w.to = time.Now()
+	if least := w.from.Add(5 * time.Second); w.to.Before(least) {
+		w.to = least
+	}
 	w.prometheus.WaitWritten(t, w.to)
 	w.compare(t, stage)
 }
@@ -208,80 +250,5 @@ func TestTwoLostOwnersThatShareNoPartitionAreNotNoticed(t *testing.T) {
 	w.compareUntilNow(t, "while both are down")
 	if m, err := Metrics(w.prometheus.URL); err != nil || m["prometheus_remote_storage_samples_retried_total"] > 0 {
 		t.Errorf("%v samples had to be sent again (%v)", m["prometheus_remote_storage_samples_retried_total"], err)
-	}
-}
-
-// blocks reads the meta.json of a tenant's blocks from the directory behind the object store.
-func (c *Cluster) blocks(t *testing.T, tenant string) []block.Meta {
-	t.Helper()
-	var metas []block.Meta
-	for _, dir := range c.blockDirs(t, tenant) {
-		meta, err := block.ReadMeta(dir)
-		if err == nil { // else it is being uploaded or deleted
-			metas = append(metas, meta)
-		}
-	}
-	return metas
-}
-
-func (c *Cluster) blockDirs(t *testing.T, tenant string) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(c.S3.Root, c.S3.Bucket, tenant, "*", "meta.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range files {
-		files[i] = filepath.Dir(files[i])
-	}
-	return files
-}
-
-// waitBlocks waits until a tenant's blocks in the bucket are as wanted.
-func (c *Cluster) waitBlocks(t *testing.T, tenant string, wanted func([]block.Meta) bool) {
-	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		blocks := c.blocks(t, tenant)
-		if wanted(blocks) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s has %d blocks of %d replicas, %d merged", tenant, len(blocks), replicas(blocks), merged(blocks))
-		}
-		time.Sleep(pollEvery)
-	}
-}
-
-// replicas counts the ingesters that wrote any of the blocks.
-func replicas(blocks []block.Meta) int {
-	seen := map[string]bool{}
-	for _, b := range blocks {
-		if b.Varve != nil && b.Varve.Replica != "" {
-			seen[b.Varve.Replica] = true
-		}
-	}
-	return len(seen)
-}
-
-// merged counts the blocks that were made of those of several ingesters.
-func merged(blocks []block.Meta) int {
-	count := 0
-	for _, b := range blocks {
-		if b.Varve != nil && b.Varve.Replica == "" {
-			count++
-		}
-	}
-	return count
-}
-
-// checkBlocks has Prometheus' own tool read a tenant's blocks.
-func (c *Cluster) checkBlocks(t *testing.T, tenant string) {
-	t.Helper()
-	promtool := part(t, "bin", "promtool")
-	dir := filepath.Join(c.S3.Root, c.S3.Bucket, tenant)
-	for _, args := range [][]string{{"tsdb", "list", dir}, {"tsdb", "analyze", dir}} {
-		if output, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
-			t.Errorf("promtool %v: %v\n%s", args, err, output)
-		}
 	}
 }

@@ -96,7 +96,7 @@ scrape_configs:
 	return b.String()
 }
 
-// WaitWritten waits until the Prometheus has an ack for every sample up to a time, which must not lie in the future.
+// WaitWritten waits until the Prometheus has an ack for every sample up to a time.
 // Nothing that it had to write may have been refused or dropped.
 func (p *PrometheusServer) WaitWritten(t testing.TB, until time.Time) {
 	t.Helper()

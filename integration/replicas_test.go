@@ -35,10 +35,10 @@ func TestReplicasAgree(t *testing.T) {
 		}
 		return len(byReplica) == zones
 	}
-	c.waitBlocks(t, tenant, complete)
+	c.S3.waitBlocks(t, tenant, complete)
 
 	byReplica := map[string]Samples{}
-	for _, dir := range c.blockDirs(t, tenant) {
+	for _, dir := range c.S3.blockDirs(t, tenant) {
 		meta, err := block.ReadMeta(dir)
 		if err != nil {
 			t.Fatal(err)

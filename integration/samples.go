@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/value"
 )
 
 // Sample is one sample of a series in a form that compares bit by bit: Value holds the bits of a float, or all of a
@@ -85,9 +86,16 @@ func diffSeries(want, got []Sample) string {
 
 func floatValue(v float64) string { return fmt.Sprintf("%016x", math.Float64bits(v)) }
 
+// stale is a marker of staleness of either kind. A Prometheus sends a float for a series of histograms, and keeps it as
+// a histogram itself; to a query they are the same.
+var stale = floatValue(math.Float64frombits(value.StaleNaN))
+
 // histogramValue holds everything but the hint about resets, which a store may work out for itself, and empty
 // buckets, which it may add and remove.
 func histogramValue(h *histogram.Histogram) string {
+	if value.IsStaleNaN(h.Sum) {
+		return stale
+	}
 	h = h.Copy().Compact(0)
 	return fmt.Sprintf("int schema=%d zero=%016x/%d count=%d sum=%s +%v%v -%v%v custom=%x", h.Schema,
 		math.Float64bits(h.ZeroThreshold), h.ZeroCount, h.Count, floatValue(h.Sum),
@@ -95,6 +103,9 @@ func histogramValue(h *histogram.Histogram) string {
 }
 
 func floatHistogramValue(h *histogram.FloatHistogram) string {
+	if value.IsStaleNaN(h.Sum) {
+		return stale
+	}
 	h = h.Copy().Compact(0)
 	return fmt.Sprintf("float schema=%d zero=%016x/%s count=%s sum=%s +%v%x -%v%x custom=%x", h.Schema,
 		math.Float64bits(h.ZeroThreshold), floatValue(h.ZeroCount), floatValue(h.Count), floatValue(h.Sum),

@@ -107,7 +107,7 @@ func (n *Node) flags(config nodeConfig) Flags {
 		flags["bucket.s3.insecure"] = "true"
 	}
 	if config.limits != "" {
-		flags["limits.file"] = config.limits
+		flags["tenants.limits_file"] = config.limits
 	}
 	maps.Copy(flags, config.extra)
 	return flags
