@@ -90,8 +90,8 @@ func decodeRead(body []byte) (Samples, error) {
 				return nil, fmt.Errorf("decode a remote read: %s came twice", name)
 			}
 			if decoded := decodeSeries(series); len(decoded) > 0 { // a series may come without samples
-			samples[name] = decoded
-		}
+				samples[name] = decoded
+			}
 		}
 	}
 	return samples, nil
