@@ -12,13 +12,17 @@ import (
 func TestTheObjectStoreIsGoneForAWhile(t *testing.T) {
 	t.Parallel()
 	c := StartCluster(t, ClusterConfig{Flags: shortEpochs(5 * time.Second)})
+	first := Write(t, "outage", c.Distributor.PushURL(), liveLoad(5*time.Second)...)
+	first.Finish()
+	first.Verify(c.Querier.URL, "before") // whoever has read once knows what the bucket has
 	c.S3.Kill9()
-	load := Write(t, "outage", c.Distributor.PushURL(), liveLoad(20*time.Second)...)
+	load := Write(t, "outage-goes-on", c.Distributor.PushURL(), liveLoad(20*time.Second)...)
 	load.Finish()
+	first.Verify(c.Querier.URL, "while the object store is gone")
 	load.Verify(c.Querier.URL, "while the object store is gone")
 	c.S3.Start()
 	c.S3.WaitReady()
-	c.S3.waitBlocks(t, "outage", func(blocks []block.Meta) bool { return replicas(blocks) == zones || merged(blocks) > 0 })
+	c.S3.waitBlocks(t, "outage-goes-on", func(blocks []block.Meta) bool { return replicas(blocks) == zones || merged(blocks) > 0 })
 	load.Verify(c.Querier.URL, "after the object store is back")
 }
 
