@@ -80,7 +80,8 @@ func (i *Ingester) beginEpoch() error {
 	return nil
 }
 
-// Flush cuts and ships everything, and returns when it is in the catalog.
+// Flush cuts and ships everything, and returns when it is in the catalog. It lets go of what has been there for the
+// grace.
 func (i *Ingester) Flush(ctx context.Context) error {
 	if err := i.Rotate(); err != nil {
 		return err
@@ -88,5 +89,9 @@ func (i *Ingester) Flush(ctx context.Context) error {
 	if err := i.cutAll(ctx); err != nil {
 		return err
 	}
-	return i.shipAll(ctx)
+	if err := i.shipAll(ctx); err != nil {
+		return err
+	}
+	i.release(ctx)
+	return nil
 }
