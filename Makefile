@@ -20,8 +20,8 @@ etcd_PKG            := go.etcd.io/etcd/server/v3
 build: ## The varve binary at the root.
 	$(GO) build -o varve .
 
-run: build ## One process on local disk, in data/.
-	./varve -data_dir=data
+run: build ## One process on local disk, in data/, that also stores its own metrics.
+	./varve -data_dir=data -self.tenant=anonymous
 
 test: parts unit integration ## Everything; CI runs this.
 
