@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 	"github.com/varve-io/varve/pkg/bucket"
 	"github.com/varve-io/varve/pkg/catalog"
 	"github.com/varve-io/varve/pkg/ring"
+	"github.com/varve-io/varve/pkg/rpc"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
 	"github.com/varve-io/varve/querier"
@@ -63,14 +63,25 @@ func (s shipper) Knows(ctx context.Context, id tenant.ID, b ulid.ULID) (bool, er
 // catalogOf is the querier's catalog.
 type catalogOf struct{ cache *catalog.Cache }
 
+// While the bucket is gone, an older catalog serves. That leaves no gap: blocks that were let go of since are named by
+// the ingesters, for longer than such a catalog is used, and then the querier asks for a fresh one.
 func (c catalogOf) Blocks(ctx context.Context, id tenant.ID, fresh bool) ([]querier.BlockInfo, func(ulid.ULID) bool, error) {
-	read := func() (*catalog.Catalog, error) { return c.cache.Get(ctx, id, catalogAge) }
 	if fresh {
-		read = func() (*catalog.Catalog, error) { return c.cache.Refresh(ctx, id) }
+		cat, err := c.cache.Refresh(ctx, id)
+		return infos(cat, err)
 	}
-	cat, err := read()
+	cat, err := c.cache.Get(ctx, id, catalogAge)
 	if err != nil {
-		return nil, nil, err
+		if old := c.cache.Last(id, catalogAtWorst); old != nil {
+			cat, err = old, nil
+		}
+	}
+	return infos(cat, err)
+}
+
+func infos(cat *catalog.Catalog, err error) ([]querier.BlockInfo, func(ulid.ULID) bool, error) {
+	if err != nil {
+		return nil, nil, &querier.UnavailableError{Reason: fmt.Sprintf("which blocks there are can't be read from the bucket: %v", err)}
 	}
 	infos := make([]querier.BlockInfo, 0, len(cat.Blocks))
 	for _, b := range cat.Blocks {
@@ -94,51 +105,45 @@ func (o opener) OpenBlock(ctx context.Context, id tenant.ID, b ulid.ULID) (queri
 	return block.Open(ctx, entry.OpenFiles(o.s.reader, id), entry.Meta())
 }
 
-// localDialer leads to the ingester of this process.
-type localDialer struct{ i *ingester.Ingester }
+// served is the ingester as rpc serves it.
+type served struct{ *ingester.Ingester }
 
-func (d localDialer) Dial(context.Context, ring.Owner) (distributor.Owner, error) {
-	if err := d.i.Ready(); err != nil {
-		return nil, err
-	}
-	return &localOwner{i: d.i, broken: make(chan struct{})}, nil
-}
-
-// localOwner breaks, as a connection would, where the stream must begin anew.
-type localOwner struct {
-	i      *ingester.Ingester
-	broken chan struct{}
-}
-
-func (o *localOwner) Push(batch []byte) (series.Receipt, error) {
-	r, err := o.i.Push(batch)
-	if errors.Is(err, series.ErrUnknownNumber) || errors.Is(err, series.ErrCorrupt) {
-		o.Close()
-	}
+func (s served) Push(batch []byte) (series.Receipt, error) {
+	r, err := s.Ingester.Push(batch)
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-func (o *localOwner) Broken() <-chan struct{} { return o.broken }
+// peers asks the other owners of this process' partition.
+type peers struct{ s *shared }
 
-func (o *localOwner) Close() {
-	select {
-	case <-o.broken:
-	default:
-		close(o.broken)
-	}
+func (p peers) Standings(ctx context.Context) []series.Standing {
+	return rpc.Peers{Pool: p.s.pool, Ring: p.s.ring, Instance: instance}.Standings(ctx)
 }
 
-// localOwners is the one owner that a single process has.
-type localOwners struct{ i *ingester.Ingester }
+// dialer leads the distributor to owners.
+type dialer struct{ *rpc.Pool }
 
-func (o localOwners) Owner(context.Context, ring.Owner) (querier.Owner, error) { return o.i, nil }
+func (d dialer) Dial(ctx context.Context, o ring.Owner) (distributor.Owner, error) {
+	l, err := d.Pool.Dial(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
 
-type noPeers struct{}
+// owners leads the querier to owners.
+type owners struct{ *rpc.Pool }
 
-func (noPeers) Standings(context.Context) []series.Standing { return nil }
+func (o owners) Owner(_ context.Context, owner ring.Owner) (querier.Owner, error) {
+	r, err := o.Reads(owner)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
 
 // authenticated lets through whom the tokens allow, and tells the handler the tenants.
 func authenticated(t *tenant.Tokens, scope tenant.Scope, next http.Handler) http.Handler {

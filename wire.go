@@ -23,6 +23,7 @@ import (
 	"github.com/varve-io/varve/pkg/catalog"
 	"github.com/varve-io/varve/pkg/config"
 	"github.com/varve-io/varve/pkg/ring"
+	"github.com/varve-io/varve/pkg/rpc"
 	"github.com/varve-io/varve/pkg/telemetry"
 	"github.com/varve-io/varve/pkg/tenant"
 	"github.com/varve-io/varve/querier"
@@ -59,11 +60,15 @@ func wire(cfg Config, build telemetry.Build, logger *slog.Logger) (*process, err
 	if err != nil {
 		return nil, err
 	}
+	var local rpc.Ingester
+	if cfg.runs("ingester") {
+		local = p.ingester(s)
+	}
+	s.pool = rpc.NewPool(rpc.PoolConfig{Local: local, Logger: logger, Reg: p.reg})
 	for _, c := range []struct {
 		name string
 		make func(*shared) error
 	}{
-		{"ingester", p.ingester},
 		{"distributor", p.distributor},
 		{"querier", p.querier},
 	} {
@@ -89,7 +94,7 @@ type shared struct {
 	catalogs *catalog.Cache
 	reader   *bucket.Reader
 	ring     ringer
-	ingester *ingester.Ingester // of this process, nil if it runs none
+	pool     *rpc.Pool
 }
 
 func (p *process) shared() (*shared, error) {
@@ -118,7 +123,7 @@ func (p *process) shared() (*shared, error) {
 		return nil, err
 	}
 	s.ring = singleRing{ring.Single(instance)}
-	p.stage(s.limits.Run, s.tokens.Run)
+	p.stage(s.limits.Run, s.tokens.Run, func(ctx context.Context) error { return s.pool.Run(ctx, s.ring) })
 	p.closers = append(p.closers, s.reader.Close, s.bucket.Close)
 	return s, nil
 }
@@ -126,8 +131,10 @@ func (p *process) shared() (*shared, error) {
 const (
 	instance    = "local"
 	maxCatalogs = 4096
-	catalogAge  = 15 * time.Second
-	cacheBytes  = 10 << 30
+	catalogAge  = 15 * time.Second // of a catalog that answers reads
+	// catalogAtWorst is used while the bucket is gone; ingesters tell for longer which blocks they let go of.
+	catalogAtWorst = 12 * time.Hour
+	cacheBytes     = 10 << 30
 )
 
 // machine finds what this process may use, and tells the runtime.
@@ -143,21 +150,20 @@ func machine(logger *slog.Logger) tenant.Machine {
 	return m
 }
 
-func (p *process) ingester(s *shared) error {
+func (p *process) ingester(s *shared) rpc.Ingester {
 	i := ingester.New(p.cfg.Ingester, ingester.Dependencies{
 		Dir: filepath.Join(p.cfg.DataDir, "ingester"), Instance: instance,
-		Catalog: shipper{s.store, s.bucket}, Bucket: s.bucket, Ring: s.ring, Peers: noPeers{},
+		Catalog: shipper{s.store, s.bucket}, Bucket: s.bucket, Ring: s.ring, Peers: peers{s},
 		Logger: p.logger.With("component", "ingester"), Reg: p.reg, Now: time.Now,
 	})
-	s.ingester = i
 	p.ready["ingester"] = i.Ready
 	p.stage(i.Run)
-	return nil
+	return served{i}
 }
 
 func (p *process) distributor(s *shared) error {
 	d := distributor.New(p.cfg.Distributor, distributor.Dependencies{
-		Ring: s.ring, Dialer: localDialer{s.ingester}, Limits: s.limits, Auth: s.tokens,
+		Ring: s.ring, Dialer: dialer{s.pool}, Limits: s.limits, Auth: s.tokens,
 		Logger: p.logger.With("component", "distributor"), Reg: p.reg, Now: time.Now,
 	})
 	for _, path := range distributor.Paths {
@@ -173,7 +179,7 @@ func (p *process) distributor(s *shared) error {
 func (p *process) querier(s *shared) error {
 	older := querier.NewBlocks(catalogOf{s.catalogs}, opener{s}, p.cfg.Querier.OpenBlocks)
 	q, err := querier.New(p.cfg.Querier, querier.Dependencies{
-		Recent: querier.Fanout{Ring: s.ring, Owners: localOwners{s.ingester}}, Older: older,
+		Recent: querier.Fanout{Ring: s.ring, Owners: owners{s.pool}}, Older: older,
 		Limits: s.limits, Build: querier.BuildInfo{Version: p.build.Version, Revision: p.build.Revision, GoVersion: p.build.GoVersion},
 		Logger: p.logger.With("component", "querier"), Registerer: p.reg, Now: time.Now,
 	})

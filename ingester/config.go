@@ -31,7 +31,8 @@ const (
 	blockWidth    = 2 * time.Hour    // blocks are of aligned ranges of this width
 	maxExemplars  = 100_000          // kept per tenant and epoch
 	maxFamilies   = 20_000           // metric families described per tenant
-	releasedFor   = 2 * time.Hour    // how long a released block is told of
+	releasedFor   = 24 * time.Hour   // how long a released block is told of; readers use no older catalog
+	maxReleased   = 10_000           // released blocks that are told of, all tenants
 	shipEvery     = 10 * time.Second // between looks for blocks to ship and to release
 	shipRetryMost = 5 * time.Minute  // the longest pause after failed attempts
 )

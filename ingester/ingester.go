@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -82,6 +83,7 @@ type Ingester struct {
 	cutEpochs []uint64   // whose logs are to be dropped; guarded by cutMu
 	shipMu    sync.Mutex // one shipment at a time
 	releaseMu sync.Mutex // one release at a time
+	leaving   atomic.Bool
 	progress  progress
 }
 
@@ -125,13 +127,22 @@ func (i *Ingester) Run(ctx context.Context) error {
 		err = nil
 	}
 	i.accept(false)
-	if i.cfg.FlushOnStop && err == nil {
-		if ferr := i.Flush(context.WithoutCancel(ctx)); ferr != nil {
-			i.logger.Error("flush on stop: the log keeps what was not shipped", "error", ferr)
-		}
+	if err == nil && (i.cfg.FlushOnStop || i.leaving.Load()) {
+		i.flushAndForget(context.WithoutCancel(ctx))
 	}
 	stopLog()
 	return errors.Join(err, <-logDone)
+}
+
+// flushAndForget ships everything, after which an empty disk has lost nothing.
+func (i *Ingester) flushAndForget(ctx context.Context) {
+	err := i.Flush(ctx)
+	if err == nil {
+		err = i.witness.forget(ctx, i.deps)
+	}
+	if err != nil {
+		i.logger.Error("flush on stop: the log and the local blocks keep what was not shipped", "error", err)
+	}
 }
 
 // open opens what is on disk and replays the log.

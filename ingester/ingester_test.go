@@ -288,6 +288,44 @@ func TestAnOwnerThatLostItsDiskSaysSo(t *testing.T) {
 	}
 }
 
+// What was flushed at a graceful stop is in the bucket: the disk may go.
+func TestAnOwnerThatFlushedNeedsNoDisk(t *testing.T) {
+	b := newBed(t)
+	b.push(func(bl *series.Builder) { bl.Define(0, named("a")); bl.Float(0, 1000, 1) })
+	b.Leave()
+	b.stop()
+	if len(b.catalog.shipped) != 1 {
+		t.Errorf("%d blocks were shipped, want 1", len(b.catalog.shipped))
+	}
+	if err := os.RemoveAll(b.dir); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	if since := b.Standing().CompleteSince; since != 0 {
+		t.Errorf("it bears no witness to what was before %d", since)
+	}
+	b.stop()
+	if err := os.RemoveAll(b.dir); err != nil {
+		t.Fatal(err)
+	}
+	b.ring = viewOf{ring.NewView(1, 3, nil)}
+	if b.start(); b.Standing().CompleteSince == 0 {
+		t.Error("it was known again, lost its disk, and doesn't say so")
+	}
+}
+
+func TestNothingReceivedIsNothingToShip(t *testing.T) {
+	b := newBed(t)
+	before := time.Now()
+	if at := b.shippedBefore(); at.Before(before) {
+		t.Errorf("an empty owner has shipped only what came before %s", at)
+	}
+	b.push(func(bl *series.Builder) { bl.Define(0, named("a")); bl.Float(0, 1000, 1) })
+	if at := b.shippedBefore(); at.After(before) {
+		t.Errorf("with samples in its head it has shipped what came before %s", at)
+	}
+}
+
 func TestConcurrentPushesAcrossRotations(t *testing.T) {
 	b := newBed(t)
 	const senders, batches = 4, 50

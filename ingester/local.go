@@ -2,6 +2,7 @@ package ingester
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,10 +43,12 @@ type localBlock struct {
 	readers sync.WaitGroup
 }
 
+// released is a block that was let go of. The list of them is on disk too: readers rely on it when their catalogs are
+// old because the bucket is gone.
 type released struct {
-	tenant tenant.ID
-	id     ulid.ULID
-	at     time.Time
+	Tenant string    `json:"tenant"`
+	Block  ulid.ULID `json:"block"`
+	At     time.Time `json:"at"`
 }
 
 func newLocalBlocks(dir string, logger *slog.Logger) *localBlocks {
@@ -54,6 +57,9 @@ func newLocalBlocks(dir string, logger *slog.Logger) *localBlocks {
 
 // open opens the blocks that an earlier process left. What it left unfinished is removed: the log still has it.
 func (l *localBlocks) open(ctx context.Context) error {
+	if err := l.loadReleased(); err != nil {
+		return err
+	}
 	tenants, err := os.ReadDir(l.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -158,14 +164,46 @@ func (l *localBlocks) safeSince(b *localBlock) time.Time {
 	return b.safe
 }
 
+func (l *localBlocks) releasedPath() string { return l.dir + "-released.json" }
+
+func (l *localBlocks) loadReleased() error {
+	data, err := os.ReadFile(l.releasedPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &l.released)
+	}
+	if err != nil {
+		return fmt.Errorf("read the list of released blocks: %w", err)
+	}
+	return nil
+}
+
+// noteReleased adds a block to the list, and drops what is too old for anybody to ask.
+func (l *localBlocks) noteReleased(b *localBlock, now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.released = slices.DeleteFunc(l.released, func(r released) bool { return now.Sub(r.At) > releasedFor })
+	l.released = append(l.released, released{b.tenant.String(), b.Meta().ULID, now})
+	l.released = l.released[max(0, len(l.released)-maxReleased):]
+	data, err := json.Marshal(l.released)
+	if err != nil {
+		return err
+	}
+	return saveFile(l.releasedPath(), data)
+}
+
 // releasing begins the name of a directory that is being removed.
 const releasing = "releasing-"
 
 // release stops answering for a block, and removes it once nobody reads it.
 func (l *localBlocks) release(b *localBlock, now time.Time) error {
 	id := b.Meta().ULID
+	if err := l.noteReleased(b, now); err != nil {
+		return err
+	}
 	l.mu.Lock()
-	l.released = append(l.released, released{b.tenant, id, now})
 	l.byTenant[b.tenant] = slices.DeleteFunc(slices.Clone(l.byTenant[b.tenant]), func(o *localBlock) bool { return o == b })
 	if len(l.byTenant[b.tenant]) == 0 {
 		delete(l.byTenant, b.tenant)
@@ -182,15 +220,14 @@ func (l *localBlocks) release(b *localBlock, now time.Time) error {
 	return os.RemoveAll(trash)
 }
 
-// releasedOf is the blocks of a tenant that were released lately; older notes are dropped.
-func (l *localBlocks) releasedOf(id tenant.ID, now time.Time) []ulid.ULID {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.released = slices.DeleteFunc(l.released, func(r released) bool { return now.Sub(r.at) > releasedFor })
+// releasedOf is the blocks of a tenant that were released lately.
+func (l *localBlocks) releasedOf(id tenant.ID) []ulid.ULID {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	var out []ulid.ULID
 	for _, r := range l.released {
-		if r.tenant == id {
-			out = append(out, r.id)
+		if r.Tenant == id.String() {
+			out = append(out, r.Block)
 		}
 	}
 	return out

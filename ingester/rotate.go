@@ -95,3 +95,6 @@ func (i *Ingester) Flush(ctx context.Context) error {
 	i.release(ctx)
 	return nil
 }
+
+// Leave makes the stop that follows a leave for good: everything is shipped first, and the owner is forgotten.
+func (i *Ingester) Leave() { i.leaving.Store(true) }

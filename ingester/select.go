@@ -75,7 +75,7 @@ func letGo(blocks []*localBlock) {
 
 func (i *Ingester) standingFor(id tenant.ID) series.Standing {
 	s := i.Standing()
-	s.Released = i.blocks.releasedOf(id, i.deps.Now())
+	s.Released = i.blocks.releasedOf(id)
 	return s
 }
 

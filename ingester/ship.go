@@ -101,6 +101,9 @@ func (i *Ingester) shippedBefore() time.Time {
 		epochs = append(epochs[:len(epochs):len(epochs)], i.current)
 	}
 	for _, e := range epochs {
+		if e == i.current && len(e.all()) == 0 {
+			continue // nothing was received in it yet
+		}
 		if at := i.started[e.number]; at.Before(oldest) { // unknown is zero, the oldest of all
 			oldest = at
 		}

@@ -28,22 +28,23 @@ type witness struct {
 type witnessState struct {
 	Partition     int32 `json:"partition"`
 	CompleteSince int64 `json:"complete_since"` // Unix milliseconds; 0: nothing was ever lost
+	// Registered: the bucket knows this owner, so that one with an empty disk is seen to have lost it. An owner that
+	// has shipped everything and stopped is forgotten there: an empty disk then has lost nothing.
+	Registered bool `json:"registered"`
 }
 
 // openWitness reads the record, or finds out why there is none.
 func openWitness(ctx context.Context, deps Dependencies) (*witness, error) {
-	w := &witness{path: filepath.Join(deps.Dir, "witness.json")}
+	w := &witness{path: filepath.Join(deps.Dir, "witness.json"), state: witnessState{Partition: deps.Partition}}
 	now := deps.Now().UnixMilli()
 	data, err := os.ReadFile(w.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		w.state = witnessState{deps.Partition, 0}
-		known, err := registered(ctx, deps)
+		known, err := deps.Bucket.Exists(ctx, ownerObject(deps))
 		if err != nil {
 			deps.Logger.Warn("the bucket can't tell whether this owner is new: it is taken for one that lost its disk", "error", err)
-			known = true
 		}
-		if known {
+		if known || err != nil {
 			deps.Logger.Error("this owner's disk is empty and it is not new: it bears no witness to what was received before", "partition", deps.Partition)
 			w.state.CompleteSince = now
 		}
@@ -56,21 +57,42 @@ func openWitness(ctx context.Context, deps Dependencies) (*witness, error) {
 		}
 		if w.state.Partition != deps.Partition {
 			deps.Logger.Error("this owner held another partition before", "before", w.state.Partition, "now", deps.Partition)
-			w.state = witnessState{deps.Partition, now}
+			w.state = witnessState{Partition: deps.Partition, CompleteSince: now}
 		}
 	}
-	return w, w.save()
+	if err := w.save(); err != nil {
+		return nil, err
+	}
+	if err := w.register(ctx, deps); err != nil {
+		deps.Logger.Warn("the bucket doesn't know this owner yet; it is told as soon as it can be", "error", err)
+	}
+	return w, nil
 }
 
-// registered tells whether an owner of this name ever held this partition; if not, from now on it has.
-func registered(ctx context.Context, deps Dependencies) (bool, error) {
-	name := ownerObject(deps)
-	known, err := deps.Bucket.Exists(ctx, name)
-	if err != nil || known {
-		return known, err
+// register makes the bucket know this owner.
+func (w *witness) register(ctx context.Context, deps Dependencies) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state.Registered {
+		return nil
 	}
 	record := fmt.Appendf(nil, `{"since": %q}`, deps.Now().UTC().Format(time.RFC3339))
-	return false, deps.Bucket.Upload(ctx, name, bytes.NewReader(record))
+	if err := deps.Bucket.Upload(ctx, ownerObject(deps), bytes.NewReader(record)); err != nil {
+		return err
+	}
+	w.state.Registered = true
+	return w.save()
+}
+
+// forget makes the bucket forget this owner, which has shipped all that it had and takes nothing any more.
+func (w *witness) forget(ctx context.Context, deps Dependencies) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state.Registered = false
+	if err := w.save(); err != nil {
+		return err
+	}
+	return deps.Bucket.Delete(ctx, ownerObject(deps))
 }
 
 // ownerObject is where the bucket remembers this owner.
@@ -95,26 +117,30 @@ func (w *witness) set(since int64) error {
 	return w.save()
 }
 
-// save writes the record so that it survives a crash at any moment.
 func (w *witness) save() error {
 	data, err := json.Marshal(w.state)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(w.path)
+	return saveFile(w.path, data)
+}
+
+// saveFile replaces a file so that a crash at any moment leaves the old or the new content.
+func saveFile(path string, data []byte) error {
+	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	tmp := w.path + ".new"
+	tmp := path + ".new"
 	f, err := os.Create(tmp)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write witness record: %w", err)
+		return fmt.Errorf("write %s: %w", tmp, err)
 	}
-	if err := os.Rename(tmp, w.path); err != nil {
+	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
 	d, err := os.Open(dir)
@@ -137,6 +163,9 @@ func (i *Ingester) healLoop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		if err := i.witness.register(ctx, i.deps); err != nil && ctx.Err() == nil {
+			i.logger.Warn("the bucket doesn't know this owner yet", "error", err)
 		}
 		since := i.witness.since()
 		if since == 0 || !i.healed(ctx, since) {
@@ -162,11 +191,6 @@ func (i *Ingester) healed(ctx context.Context, since int64) bool {
 		}
 	}
 	return shipped >= others
-}
-
-// Forget makes the bucket forget this owner: it has left, and all that it held is shipped.
-func (i *Ingester) Forget(ctx context.Context) error {
-	return i.deps.Bucket.Delete(ctx, ownerObject(i.deps))
 }
 
 // Standing is how far a reader may rely on this owner's answers for a tenant.

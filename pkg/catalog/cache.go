@@ -49,6 +49,11 @@ func (c *Cache) Refresh(ctx context.Context, id tenant.ID) (*Catalog, error) {
 	return c.since(ctx, id, c.now())
 }
 
+// Last is the catalog that was read last, if that began at most maxAge ago; nil where there is none.
+func (c *Cache) Last(id tenant.ID, maxAge time.Duration) *Catalog {
+	return c.fresh(c.entry(id), c.now().Add(-maxAge))
+}
+
 // since is a catalog whose reading began at that time or later.
 func (c *Cache) since(ctx context.Context, id tenant.ID, at time.Time) (*Catalog, error) {
 	e := c.entry(id)
