@@ -48,8 +48,13 @@ func (d *Distributor) write(r *http.Request) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	// What a request takes is its body, inflated to several times that, and about as much again as batches.
-	weight := min(max(r.ContentLength, 4096)*8, int64(d.cfg.MaxInflightBytes))
+	// What a request takes is its body, inflated to several times that, and about as much again as batches. One that
+	// doesn't say its length may be as long as is allowed.
+	weight := max(r.ContentLength, 4096) * 8
+	if r.ContentLength < 0 {
+		weight = int64(d.cfg.MaxRequestBytes)
+	}
+	weight = min(weight, int64(d.cfg.MaxInflightBytes))
 	if !d.inflight.TryAcquire(weight) {
 		return Written{}, fmt.Errorf("%w: too many write requests at once (distributor.max_inflight_bytes=%s)", ErrUnavailable, d.cfg.MaxInflightBytes)
 	}

@@ -48,6 +48,7 @@ type request struct {
 	view       *ring.View
 	written    Written
 	sent       int
+	exemplars  int // seen
 	parts      map[int32]*part
 	order      []*part
 }
@@ -106,7 +107,7 @@ func (r *request) build() error {
 		samples := len(s.Floats) + len(s.Histograms)
 		r.sent += samples
 		if most := r.lim.MaxSamplesPerRequest; r.sent > most || n >= most {
-			return &tenant.LimitError{Limit: tenant.MaxSamplesPerRequest, Max: most, Subject: "request has more samples or series"}
+			return r.tooMany()
 		}
 		if samples+s.Exemplars == 0 {
 			continue
@@ -115,7 +116,9 @@ func (r *request) build() error {
 			return err
 		}
 	}
-	if err := r.decoder.Err(); err != nil {
+	if err := r.decoder.Err(); errors.Is(err, remote.ErrTooMany) {
+		return r.tooMany()
+	} else if err != nil {
 		return err
 	}
 	if err := r.metadata(); err != nil {
@@ -127,17 +130,22 @@ func (r *request) build() error {
 	return nil
 }
 
+func (r *request) tooMany() error {
+	return &tenant.LimitError{Limit: tenant.MaxSamplesPerRequest, Max: r.lim.MaxSamplesPerRequest, Subject: "request has more samples or series"}
+}
+
 func (r *request) begin() {
 	d := r.d
 	r.generation = uint32(d.deps.Limits.Generation())
 	r.lim = d.deps.Limits.For(r.sender.id)
 	r.now = d.deps.Now()
 	r.view = d.deps.Ring.View()
+	r.decoder.MaxSamples = r.lim.MaxSamplesPerRequest
 	ms := r.now.UnixMilli()
 	r.window = window{oldest: ms - time.Duration(r.lim.PastWindow).Milliseconds(), newest: ms + time.Duration(r.lim.FutureWindow).Milliseconds(), lim: r.lim}
 	r.sender.adjust(r.lim)
 	r.sender.lastSeen.Store(uint32(r.now.Unix()))
-	r.written, r.sent = Written{}, 0
+	r.written, r.sent, r.exemplars = Written{}, 0, 0
 	r.refused.reset()
 	clear(r.parts)
 	r.order = r.order[:0]
@@ -167,14 +175,21 @@ func (r *request) series(s *remote.Series, samples int) error {
 	if s.Exemplars == 0 {
 		return nil
 	}
-	return r.decoder.Exemplars(func(e exemplar.Exemplar) {
-		if r.written.Exemplars < r.lim.MaxExemplarsPerRequest && exemplarValid(&e) && r.window.check(e.Ts) == nil {
+	return r.addExemplars(p, n, s.Exemplars)
+}
+
+// addExemplars adds those of the current series that are valid, while the request may have more.
+func (r *request) addExemplars(p *part, n series.Number, sent int) error {
+	before := r.written.Exemplars
+	err := r.decoder.Exemplars(r.lim.MaxExemplarsPerRequest-r.exemplars, func(e exemplar.Exemplar) {
+		if exemplarValid(&e) && e.Ts >= r.window.oldest && e.Ts <= r.window.newest {
 			p.builder.Exemplar(n, e)
 			r.written.Exemplars++
-			return
 		}
-		r.d.metrics.exemplarsDropped.Inc()
 	})
+	r.exemplars += sent
+	r.d.metrics.exemplarsDropped.Add(float64(sent - (r.written.Exemplars - before)))
+	return err
 }
 
 func (r *request) histogram(p *part, n series.Number, h *remote.Histogram) {

@@ -108,12 +108,13 @@ func stamp(t int64) string {
 
 // checkHistogram is nil for a histogram that a chunk can hold.
 func checkHistogram(h *remote.Histogram, lim *tenant.Limits) *violation {
-	buckets, err := 0, error(nil)
+	buckets, spans, bounds, err := 0, 0, 0, error(nil)
 	if h.H != nil {
-		buckets = len(h.H.PositiveBuckets) + len(h.H.NegativeBuckets)
+		buckets, spans, bounds = len(h.H.PositiveBuckets)+len(h.H.NegativeBuckets), len(h.H.PositiveSpans)+len(h.H.NegativeSpans), len(h.H.CustomValues)
 	} else {
-		buckets = len(h.FH.PositiveBuckets) + len(h.FH.NegativeBuckets)
+		buckets, spans, bounds = len(h.FH.PositiveBuckets)+len(h.FH.NegativeBuckets), len(h.FH.PositiveSpans)+len(h.FH.NegativeSpans), len(h.FH.CustomValues)
 	}
+	buckets = max(buckets, spans, bounds) // empty spans and unused bounds take space, too
 	if buckets > lim.MaxHistogramBuckets {
 		return over(tenant.MaxHistogramBuckets, lim.MaxHistogramBuckets, "histogram has %d buckets", buckets)
 	}

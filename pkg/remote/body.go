@@ -15,6 +15,7 @@ var (
 	ErrMalformed   = errors.New("malformed request")      // 400
 	ErrTooLarge    = errors.New("request is too large")   // 413
 	ErrUnsupported = errors.New("unsupported media type") // 415
+	ErrTooMany     = errors.New("too many samples")       // 400: more than Request.MaxSamples
 )
 
 // Protocol is what a write request speaks.

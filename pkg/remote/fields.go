@@ -37,7 +37,9 @@ func (f *fields) next() bool {
 	if !ok {
 		return false
 	}
-	f.id, f.wire = tag>>3, uint8(tag&7)
+	if f.id, f.wire = tag>>3, uint8(tag&7); f.id == 0 {
+		return f.fail()
+	}
 	switch f.wire {
 	case wireVarint:
 		f.num, ok = f.varint()
@@ -92,7 +94,7 @@ func (f *fields) fail() bool {
 // err says where a walk ended badly.
 func (f *fields) err(message string) error {
 	if f.bad {
-		return fmt.Errorf("%w: protobuf message %s is cut off or holds an unknown wire type", ErrMalformed, message)
+		return fmt.Errorf("%w: protobuf message %s is cut off, or holds a field that can't be", ErrMalformed, message)
 	}
 	return nil
 }

@@ -51,6 +51,8 @@ type Request struct {
 	body     []byte
 	walk     fields
 
+	// MaxSamples bounds the samples and histograms of one series, before memory is taken for them; 0 for no bound.
+	MaxSamples int
 	// Series is the current series, after Next said true.
 	Series Series
 
@@ -111,7 +113,12 @@ func (r *Request) Next() bool {
 	return false
 }
 
-// Err is the error that ended the reading, if one did. It wraps ErrMalformed.
+// full tells that the current series has as many samples as it may.
+func (r *Request) full() bool {
+	return r.MaxSamples > 0 && len(r.Series.Floats)+len(r.Series.Histograms) >= r.MaxSamples
+}
+
+// Err is the error that ended the reading, if one did. It wraps ErrMalformed or ErrTooMany.
 func (r *Request) Err() error { return r.err }
 
 // Labels parses the current series' labels into b, sorted, without those of empty value (which mean absence).
@@ -141,9 +148,9 @@ func (r *Request) Labels(b *labels.ScratchBuilder, most int) error {
 	return err
 }
 
-// Exemplars calls f for each exemplar of the current series, which is f's to keep.
-func (r *Request) Exemplars(f func(exemplar.Exemplar)) error {
-	if r.Series.Exemplars == 0 {
+// Exemplars calls f for the first exemplars of the current series, at most so many, which are f's to keep.
+func (r *Request) Exemplars(most int, f func(exemplar.Exemplar)) error {
+	if r.Series.Exemplars == 0 || most <= 0 {
 		return nil
 	}
 	id := uint64(3)
@@ -160,6 +167,9 @@ func (r *Request) Exemplars(f func(exemplar.Exemplar)) error {
 			return err
 		}
 		f(e)
+		if most--; most == 0 {
+			break
+		}
 	}
 	return nil
 }

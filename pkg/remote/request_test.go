@@ -45,7 +45,7 @@ func read(t testing.TB, p Protocol, body []byte) ([]got, []series.Metadata, erro
 			return nil, nil, err
 		}
 		g := got{Labels: b.Labels().String(), Floats: append([]Float(nil), r.Series.Floats...), Histograms: append([]Histogram(nil), r.Series.Histograms...)}
-		if err := r.Exemplars(func(e exemplar.Exemplar) { g.Exemplars = append(g.Exemplars, e) }); err != nil {
+		if err := r.Exemplars(math.MaxInt, func(e exemplar.Exemplar) { g.Exemplars = append(g.Exemplars, e) }); err != nil {
 			return nil, nil, err
 		}
 		m, ok, err := r.SeriesMetadata()

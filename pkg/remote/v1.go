@@ -27,6 +27,9 @@ func (r *Request) readV1(p []byte) error {
 				scattered = true
 			}
 		case w.is(2, wireBytes):
+			if r.full() {
+				return ErrTooMany
+			}
 			f, err := float(w.data)
 			if err != nil {
 				return err
@@ -35,6 +38,9 @@ func (r *Request) readV1(p []byte) error {
 		case w.is(3, wireBytes):
 			s.Exemplars++
 		case w.is(4, wireBytes):
+			if r.full() {
+				return ErrTooMany
+			}
 			h, err := nativeHistogram(w.data)
 			if err != nil {
 				return err

@@ -48,12 +48,18 @@ func (r *Request) readV2(p []byte) error {
 		case w.id == 1:
 			r.refs = appendRefs(r.refs, &w)
 		case w.is(2, wireBytes):
+			if r.full() {
+				return ErrTooMany
+			}
 			f, err := float(w.data)
 			if err != nil {
 				return err
 			}
 			s.Floats = append(s.Floats, f)
 		case w.is(3, wireBytes):
+			if r.full() {
+				return ErrTooMany
+			}
 			h, err := nativeHistogram(w.data)
 			if err != nil {
 				return err
