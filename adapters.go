@@ -117,10 +117,13 @@ func (s served) Push(batch []byte) (series.Receipt, error) {
 }
 
 // peers asks the other owners of this process' partition.
-type peers struct{ s *shared }
+type peers struct {
+	s *shared
+	c ring.Config
+}
 
 func (p peers) Standings(ctx context.Context) []series.Standing {
-	return rpc.Peers{Pool: p.s.pool, Ring: p.s.ring, Instance: instance}.Standings(ctx)
+	return rpc.Peers{Pool: p.s.pool, Ring: p.s.ring, Instance: p.c.Instance, Partition: int32(p.c.Partition)}.Standings(ctx)
 }
 
 // dialer leads the distributor to owners.

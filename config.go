@@ -4,10 +4,12 @@ import (
 	"errors"
 	"net"
 
+	"github.com/varve-io/varve/compactor"
 	"github.com/varve-io/varve/distributor"
 	"github.com/varve-io/varve/ingester"
 	"github.com/varve-io/varve/pkg/bucket"
 	"github.com/varve-io/varve/pkg/config"
+	"github.com/varve-io/varve/pkg/ring"
 	"github.com/varve-io/varve/pkg/telemetry"
 	"github.com/varve-io/varve/querier"
 )
@@ -18,12 +20,16 @@ type Config struct {
 	DataDir string            `yaml:"data_dir" help:"directory of everything that is kept on local disk"`
 	HTTP    HTTPConfig        `yaml:"http" help:"The listener for writes and reads."`
 	Admin   AdminConfig       `yaml:"admin" help:"The listener for operators: metrics, profiles, status, and actions."`
+	RPC     RPCConfig         `yaml:"rpc" help:"The listener for other processes of a cluster."`
 	Tenants TenantsConfig     `yaml:"tenants" help:"What tenants may do."`
 	Self    SelfConfig        `yaml:"self" help:"The process' own metrics."`
 
 	Distributor distributor.Config `yaml:"distributor" help:"The way in."`
 	Ingester    ingester.Config    `yaml:"ingester" help:"What was written lately."`
 	Querier     querier.Config     `yaml:"querier" help:"The way out."`
+	Compactor   compactor.Config   `yaml:"compactor" help:"The care of blocks in the bucket."`
+	Ring        ring.Config        `yaml:"ring" help:"Who else there is. Nothing is needed for a process that is alone."`
+	TLS         ring.TLS           `yaml:"tls" help:"How processes of a cluster know each other; needed unless all are on loopback."`
 	Bucket      bucket.Config      `yaml:"bucket" help:"Where blocks are kept for good."`
 	Log         telemetry.Config   `yaml:"log" help:"What the process says."`
 }
@@ -52,6 +58,14 @@ func address(field, value string) error {
 	return nil
 }
 
+// RPCConfig is the listener of the streams between processes.
+type RPCConfig struct {
+	Address string `yaml:"address" help:"host:port to listen on, in a cluster; other processes come to the host of ring.advertise"`
+}
+
+// Validate names every field that can't be meant.
+func (c *RPCConfig) Validate() error { return address("address", c.Address) }
+
 // TenantsConfig names the files about tenants. They are read again when they change.
 type TenantsConfig struct {
 	LimitsFile string `yaml:"limits_file" help:"YAML file of limits per tenant; empty for the defaults, which follow the machine"`
@@ -72,10 +86,13 @@ func Default() Config {
 		DataDir: "data",
 		HTTP:    HTTPConfig{Address: "127.0.0.1:9009"},
 		Admin:   AdminConfig{Address: "127.0.0.1:9010"},
+		RPC:     RPCConfig{Address: "127.0.0.1:9011"},
 
 		Distributor: distributor.Default(),
 		Ingester:    ingester.Default(),
 		Querier:     querier.Default(),
+		Compactor:   compactor.Default(),
+		Ring:        ring.Default(),
 		Bucket:      bucket.Default(),
 		Log:         telemetry.Default(),
 	}
@@ -93,6 +110,12 @@ func (c *Config) Validate() error {
 	if !loopback(c.HTTP.Address) && c.Tenants.TokensFile == "" && !c.HTTP.Open {
 		errs = append(errs, config.Invalid("http.address", c.HTTP.Address,
 			"on loopback, or have tenants.tokens_file, or set http.insecure_allow_unauthenticated"))
+	}
+	if !c.Ring.Clustered() && !(c.runs("distributor") && c.runs("ingester") && c.runs("querier")) && (c.runs("distributor") || c.runs("ingester") || c.runs("querier")) {
+		errs = append(errs, config.Invalid("ring.cluster", c.Ring.Cluster, "the name of the cluster whose other processes run the other targets"))
+	}
+	if c.Ring.Clustered() && !c.TLS.Enabled() && !(loopback(c.RPC.Address) && loopback(c.Ring.Address)) {
+		errs = append(errs, config.Invalid("tls.cert", c.TLS.Cert, "set, with tls.key and tls.ca, as rpc.address or ring.address is not on loopback; varvectl certs makes them"))
 	}
 	return errors.Join(errs...)
 }

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/varve-io/varve/compactor"
 	"github.com/varve-io/varve/distributor"
 	"github.com/varve-io/varve/ingester"
 	"github.com/varve-io/varve/pkg/bucket"
@@ -48,7 +49,7 @@ type process struct {
 func wire(cfg Config, build telemetry.Build, logger *slog.Logger) (*process, error) {
 	p := &process{
 		cfg: cfg, build: build, logger: logger,
-		reg: telemetry.NewRegistry(build), health: telemetry.NewHealth(cfg.targets()...),
+		reg: telemetry.NewRegistry(build), health: telemetry.NewHealth(),
 		data: http.NewServeMux(), ready: map[string]func() error{},
 	}
 	p.http = telemetry.NewHTTP(logger, p.reg, otel.GetTracerProvider())
@@ -60,17 +61,27 @@ func wire(cfg Config, build telemetry.Build, logger *slog.Logger) (*process, err
 	if err != nil {
 		return nil, err
 	}
+	if err := p.join(s); err != nil {
+		return nil, fmt.Errorf("ring: %w", err)
+	}
 	var local rpc.Ingester
 	if cfg.runs("ingester") {
-		local = p.ingester(s)
+		if local, err = p.ingester(s); err != nil {
+			return nil, fmt.Errorf("ingester: %w", err)
+		}
 	}
-	s.pool = rpc.NewPool(rpc.PoolConfig{Local: local, Logger: logger, Reg: p.reg})
+	client, err := cfg.TLS.Client()
+	if err != nil {
+		return nil, err
+	}
+	s.pool = rpc.NewPool(rpc.PoolConfig{Cluster: cfg.Ring.Cluster, TLS: client, Local: local, Logger: logger, Reg: p.reg})
 	for _, c := range []struct {
 		name string
 		make func(*shared) error
 	}{
 		{"distributor", p.distributor},
 		{"querier", p.querier},
+		{"compactor", p.compactor},
 	} {
 		if !cfg.runs(c.name) {
 			continue
@@ -94,6 +105,7 @@ type shared struct {
 	catalogs *catalog.Cache
 	reader   *bucket.Reader
 	ring     ringer
+	cluster  *ring.Ring // the same, nil for a process that is alone
 	pool     *rpc.Pool
 }
 
@@ -122,14 +134,13 @@ func (p *process) shared() (*shared, error) {
 	if s.reader, err = bucket.NewReader(s.bucket, cache, p.logger, p.reg); err != nil {
 		return nil, err
 	}
-	s.ring = singleRing{ring.Single(instance)}
 	p.stage(s.limits.Run, s.tokens.Run, func(ctx context.Context) error { return s.pool.Run(ctx, s.ring) })
 	p.closers = append(p.closers, s.reader.Close, s.bucket.Close)
 	return s, nil
 }
 
 const (
-	instance    = "local"
+	alone       = "local" // the instance of a process without a cluster
 	maxCatalogs = 4096
 	catalogAge  = 15 * time.Second // of a catalog that answers reads
 	// catalogAtWorst is used while the bucket is gone; ingesters tell for longer which blocks they let go of.
@@ -150,15 +161,61 @@ func machine(logger *slog.Logger) tenant.Machine {
 	return m
 }
 
-func (p *process) ingester(s *shared) rpc.Ingester {
+// join makes the ring: that of one process, or of the cluster.
+func (p *process) join(s *shared) error {
+	c := &p.cfg.Ring
+	if !c.Clustered() {
+		c.Instance, c.Partition = alone, 0
+		s.ring = singleRing{ring.Single(alone)}
+		return nil
+	}
+	owner := p.cfg.runs("ingester")
+	if err := c.Complete(owner); err != nil {
+		return err
+	}
+	host, err := c.Host()
+	if err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(p.cfg.RPC.Address)
+	if err != nil {
+		return err
+	}
+	r := ring.New(*c, ring.Dependencies{
+		Owner: owner, Address: net.JoinHostPort(host, port), TLS: p.cfg.TLS, Logger: p.logger.With("component", "ring"), Reg: p.reg,
+	})
+	s.ring, s.cluster = r, r
+	p.ready["ring"] = r.Ready
+	p.stage(r.Run)
+	return nil
+}
+
+func (p *process) ingester(s *shared) (rpc.Ingester, error) {
 	i := ingester.New(p.cfg.Ingester, ingester.Dependencies{
-		Dir: filepath.Join(p.cfg.DataDir, "ingester"), Instance: instance,
-		Catalog: shipper{s.store, s.bucket}, Bucket: s.bucket, Ring: s.ring, Peers: peers{s},
+		Dir: filepath.Join(p.cfg.DataDir, "ingester"), Instance: p.cfg.Ring.Instance, Partition: int32(p.cfg.Ring.Partition),
+		Catalog: shipper{s.store, s.bucket}, Bucket: s.bucket, Ring: s.ring, Peers: peers{s, p.cfg.Ring},
 		Logger: p.logger.With("component", "ingester"), Reg: p.reg, Now: time.Now,
 	})
 	p.ready["ingester"] = i.Ready
 	p.stage(i.Run)
-	return served{i}
+	operations{i, s.cluster, p.logger}.register(p.admin)
+	if s.cluster == nil {
+		return served{i}, nil
+	}
+	server, err := p.cfg.TLS.Server()
+	if err != nil {
+		return nil, err
+	}
+	streams := rpc.NewServer(rpc.ServerConfig{Cluster: p.cfg.Ring.Cluster, Instance: p.cfg.Ring.Instance, TLS: server, Logger: p.logger, Reg: p.reg}, served{i})
+	p.stage(func(ctx context.Context) error {
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", p.cfg.RPC.Address)
+		if err != nil {
+			return err
+		}
+		return streams.Serve(ctx, l)
+	})
+	return served{i}, nil
 }
 
 func (p *process) distributor(s *shared) error {
@@ -192,11 +249,23 @@ func (p *process) querier(s *shared) error {
 	return nil
 }
 
+func (p *process) compactor(s *shared) error {
+	c := compactor.New(p.cfg.Compactor, compactor.Dependencies{
+		Catalog: s.store, Bucket: s.bucket, Dir: filepath.Join(p.cfg.DataDir, "compactor"), Limits: s.limits,
+		Logger: p.logger.With("component", "compactor"), Reg: p.reg, Now: time.Now,
+	})
+	p.stage(c.Run)
+	return nil
+}
+
 // stage adds what runs beside each other; a later stage is stopped before an earlier one.
 func (p *process) stage(runs ...func(context.Context) error) { p.stages = append(p.stages, runs) }
 
 // run serves until ctx ends or something fails.
 func (p *process) run(ctx context.Context) error {
+	for part := range p.ready {
+		p.health.Set(part, errStarting)
+	}
 	p.stage(p.listen(p.cfg.Admin.Address, p.admin), p.listen(p.cfg.HTTP.Address, p.data))
 	p.stage(p.reportHealth)
 	if p.cfg.Self.Tenant != "" && p.cfg.runs("distributor") {
@@ -257,6 +326,8 @@ func (p *process) listen(address string, mux http.Handler) func(context.Context)
 	}
 }
 
+var errStarting = errors.New("starting")
+
 // reportHealth keeps what /-/ready says.
 func (p *process) reportHealth(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -271,14 +342,4 @@ func (p *process) reportHealth(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-func (c *Config) targets() []string {
-	var t []string
-	for _, name := range components {
-		if c.runs(name) && name != "compactor" {
-			t = append(t, name)
-		}
-	}
-	return t
 }

@@ -292,7 +292,10 @@ func TestAnOwnerThatLostItsDiskSaysSo(t *testing.T) {
 func TestAnOwnerThatFlushedNeedsNoDisk(t *testing.T) {
 	b := newBed(t)
 	b.push(func(bl *series.Builder) { bl.Define(0, named("a")); bl.Float(0, 1000, 1) })
-	b.Leave()
+	if err := b.Leave(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	b.want(map[string]float64{"a@1000": 1})
 	b.stop()
 	if len(b.catalog.shipped) != 1 {
 		t.Errorf("%d blocks were shipped, want 1", len(b.catalog.shipped))

@@ -96,5 +96,10 @@ func (i *Ingester) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Leave makes the stop that follows a leave for good: everything is shipped first, and the owner is forgotten.
-func (i *Ingester) Leave() { i.leaving.Store(true) }
+// Leave ends the writes for good and ships everything. Reads are answered on; after the stop that follows, the bucket
+// no longer knows this owner.
+func (i *Ingester) Leave(ctx context.Context) error {
+	i.leaving.Store(true)
+	i.accept(false)
+	return i.Flush(ctx)
+}

@@ -17,13 +17,14 @@ func bearsWitness(s series.Standing, mint int64) bool {
 }
 
 // lacking is the partitions of which too few witnesses answered for the read to overlap every quorum of writes. The
-// count follows the configured replication factor, never the owners that happen to be there; only a partition that
-// waits to become active, and takes no writes yet, is content with those it has.
+// count follows the configured replication factor, never the owners that happen to be there. Only a partition that
+// takes no writes is content with those it has: one that waits to become active has nothing yet, and owners that left
+// an inactive one have shipped all that they had.
 func lacking(v *ring.View, witnesses map[string]bool) []int32 {
 	var ids []int32
 	for _, p := range v.Partitions {
 		need := ring.Witnesses(v.ReplicationFactor)
-		if p.State == ring.Pending {
+		if p.State != ring.Active {
 			need = min(need, len(p.Owners))
 		}
 		for _, o := range p.Owners {
