@@ -1,0 +1,99 @@
+// Command varvectl looks into a bucket and brings data into it. It works on the bucket itself and needs no running
+// Varve; running ones see what it did at their next look at the catalog.
+//
+//	varvectl bucket ls      -bucket.dir=/var/lib/varve/bucket                  all tenants
+//	varvectl bucket ls      -bucket.dir=... -tenant=team-a                     all blocks of one
+//	varvectl bucket inspect -bucket.dir=... -tenant=team-a [BLOCK...]          the catalog, or blocks
+//	varvectl bucket verify  -bucket.dir=... -tenant=team-a [BLOCK...]          read every byte of blocks
+//	varvectl tsdb import    -bucket.dir=... -tenant=team-a DATA_DIR|FILE       backfill
+//	varvectl config                                                            how to check a configuration
+//
+// The options of the bucket are those of the server, by the same names: as flags, in the environment
+// (VARVE_BUCKET_S3_SECRET_KEY), or in the server's own file by -config.file, of which only data_dir and bucket are read.
+//
+// Exit status: 0 all is well; 1 damage was found, or something was not imported; 2 could not run.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `usage:
+  varvectl bucket ls      [options]                     tenants; or, with -tenant, the blocks of one
+  varvectl bucket inspect [options] [BLOCK...]          the state of a catalog; or all about blocks
+  varvectl bucket verify  [options] [BLOCK...]          read blocks wholly and report damage
+  varvectl tsdb import    [options] DATA_DIR|BLOCK|FILE backfill from a Prometheus data directory, a block, or OpenMetrics text
+  varvectl config                                       how to check a configuration
+
+Each command prints its options with -help.
+`
+
+const configHelp = `The varve binary knows its own configuration:
+
+  varve -config.file=FILE -config.check     say whether it is valid, and what is wrong
+  varve -config.file=FILE -config.print     print every option with its value and where it came from
+  varve -help                               all options
+`
+
+// errFound: the command ran, and found something wrong that it has already told.
+var errFound = errors.New("problems were found")
+
+// program is a run of varvectl: what came in and where output goes.
+type program struct {
+	environ     []string
+	out, notice io.Writer // results; progress and errors
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p := &program{environ: os.Environ(), out: os.Stdout, notice: os.Stderr}
+	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+// run gives the exit status.
+func (p *program) run(ctx context.Context, args []string) int {
+	err := p.command(ctx, args)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errFound):
+		return 1
+	}
+	fmt.Fprintln(p.notice, "varvectl:", err)
+	return 2
+}
+
+func (p *program) command(ctx context.Context, args []string) error {
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	switch name {
+	case "config":
+		fmt.Fprint(p.out, configHelp)
+		return nil
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(p.out, usage)
+		return nil
+	}
+	if len(args) > 1 {
+		switch name + " " + args[1] {
+		case "bucket ls":
+			return p.with(ctx, args[2:], list)
+		case "bucket inspect":
+			return p.with(ctx, args[2:], inspect)
+		case "bucket verify":
+			return p.with(ctx, args[2:], verify)
+		case "tsdb import":
+			return p.with(ctx, args[2:], importData)
+		}
+	}
+	return fmt.Errorf("no such command\n%s", usage)
+}
