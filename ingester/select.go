@@ -64,7 +64,7 @@ func (i *Ingester) Select(ctx context.Context, q series.Query) (series.Set, seri
 		}
 		sets = append(sets, heldSet{s, b})
 	}
-	return series.Merge(sets...), standing, nil
+	return series.Limited(series.Merge(sets...), q.Limit), standing, nil
 }
 
 func letGo(blocks []*localBlock) {

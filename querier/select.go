@@ -80,7 +80,7 @@ func (s sources) query(ctx context.Context, q series.Query) (series.Set, annotat
 	if err != nil {
 		return nil, nil, errors.Join(err, recent.Set.Close())
 	}
-	return series.Merge(recent.Set, older), warnings(recent.Partial), nil
+	return series.Limited(series.Merge(recent.Set, older), q.Limit), warnings(recent.Partial), nil
 }
 
 // names lists one tenant's label names, or the values of one label if name is not empty.
@@ -106,7 +106,11 @@ func (s sources) names(ctx context.Context, name string, q series.Query) ([]stri
 	if err != nil {
 		return nil, nil, err
 	}
-	return union(recent.Names, older), warnings(recent.Partial), nil
+	names := union(recent.Names, older)
+	if q.Limit > 0 {
+		names = names[:min(len(names), q.Limit)]
+	}
+	return names, warnings(recent.Partial), nil
 }
 
 // union sorts several lists of names into one without repetition.

@@ -21,6 +21,28 @@ func Merge(sets ...Set) Set {
 	return &mergeSet{sets: sets, heads: make(setHeap, 0, len(sets)), due: slices.Clone(sets)}
 }
 
+// Limited is a set that ends after limit series; 0 is no limit. Each of several sets may be within a limit that their
+// merge is not.
+func Limited(s Set, limit int) Set {
+	if limit <= 0 {
+		return s
+	}
+	return &limitedSet{Set: s, left: limit}
+}
+
+type limitedSet struct {
+	Set
+	left int
+}
+
+func (l *limitedSet) Next() bool {
+	if l.left == 0 {
+		return false
+	}
+	l.left--
+	return l.Set.Next()
+}
+
 type mergeSet struct {
 	sets  []Set   // to close
 	heads setHeap // sets that stand on a series after at
