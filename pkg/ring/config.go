@@ -119,19 +119,26 @@ func (c *Config) Host() (string, error) {
 	return "", config.Invalid("ring.advertise", c.Advertise, "an address, as this host has no private one")
 }
 
-// Timing of the ring. Heartbeats are only for people who look at the status page: whether an owner is there is seen by
-// its connections.
-const (
-	heartbeatPeriod = 5 * time.Second
-	heartbeatStale  = 20 * time.Second
-	// pendingFor is how long a new partition takes no writes: in this time gossip reaches every member.
-	pendingFor = 3 * time.Second
-	// reconcileEvery is how often an ingester looks whether its partition may become active.
-	reconcileEvery = time.Second
-	// pollEvery is how often the store is read besides being watched.
-	pollEvery = 2 * time.Second
-	// rejoinEvery heals a cluster that has fallen into parts.
-	rejoinEvery = 10 * time.Second
-	// forgottenAfter is when the last trace of a partition that everybody has left is removed.
-	forgottenAfter = 10 * time.Minute
-)
+// timing is how long things of the ring take. Gossip counts in whole seconds.
+type timing struct {
+	// heartbeat is how often an owner says that it runs, and stale how old its word may be. Only people look at it, on the
+	// status page: what matters is whether an owner's connections work.
+	heartbeat, stale time.Duration
+	// pending is how long a new partition takes no writes: in this time gossip reaches every member.
+	pending time.Duration
+	// reconcile is how often an ingester looks whether its partition may become active.
+	reconcile time.Duration
+	// poll is how often the store is read besides being watched.
+	poll time.Duration
+	// rejoin is how often some members are joined again, which heals a cluster that has fallen into parts.
+	rejoin time.Duration
+	// forgotten is when the last trace of a partition that everybody has left is removed.
+	forgotten time.Duration
+}
+
+func usual() timing {
+	return timing{
+		heartbeat: 5 * time.Second, stale: 20 * time.Second, pending: 3 * time.Second, reconcile: time.Second,
+		poll: 2 * time.Second, rejoin: 10 * time.Second, forgotten: 10 * time.Minute,
+	}
+}

@@ -40,6 +40,7 @@ type Ring struct {
 	now     atomic.Pointer[snapshot]
 	members atomic.Pointer[members] // set while Run has a store
 	refresh chan struct{}
+	timing  timing
 
 	mu         sync.Mutex // guards what the view is made of
 	instances  *dskit.Desc
@@ -55,7 +56,8 @@ type snapshot struct {
 // members is what Run has opened.
 type members struct {
 	stores
-	gossip    *memberlist.KV // nil with another store
+	pages     *memberlist.KVInitService // holds gossip; both are nil with another store
+	gossip    *memberlist.KV
 	instance  *dskit.BasicLifecycler
 	partition *dskit.PartitionInstanceLifecycler
 	left      atomic.Bool
@@ -72,6 +74,7 @@ func New(cfg Config, deps Dependencies) *Ring {
 		cfg: cfg, deps: deps, log: deps.Logger, dskitLog: logAdapter{deps.Logger},
 		reg:     prometheus.WrapRegistererWithPrefix("varve_ring_", deps.Reg),
 		refresh: make(chan struct{}, 1),
+		timing:  usual(),
 	}
 	r.now.Store(&snapshot{NewView(1, cfg.ReplicationFactor, nil), make(chan struct{})})
 	return r
@@ -129,7 +132,10 @@ func (r *Ring) Run(ctx context.Context) error {
 		}
 		go func() { gateDone <- gate.serve(gateCtx) }()
 		defer func() { closeGate(); <-gateDone }()
-		if err := services.StartAndAwaitRunning(lasting, m.gossip); err != nil {
+		if m.gossip, err = m.pages.GetMemberlistKV(); err == nil { // which starts it
+			err = m.gossip.AwaitRunning(lasting)
+		}
+		if err != nil {
 			return fmt.Errorf("join ring: %w", err)
 		}
 		defer r.stop(lasting, m.gossip)
@@ -168,7 +174,7 @@ func (r *Ring) openGossip(m *members) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.gossip, err = r.newGossip(gate); err != nil {
+	if m.pages, err = r.newGossip(gate); err != nil {
 		return nil, errors.Join(err, gate.listener.Close())
 	}
 	return gate, nil
@@ -185,7 +191,7 @@ func (r *Ring) enter(ctx context.Context, m *members) error {
 	var err error
 	m.instance, err = dskit.NewBasicLifecycler(dskit.BasicLifecyclerConfig{
 		ID: r.cfg.Instance, Addr: r.deps.Address, Zone: r.cfg.Zone,
-		HeartbeatPeriod: heartbeatPeriod, HeartbeatTimeout: heartbeatStale,
+		HeartbeatPeriod: r.timing.heartbeat, HeartbeatTimeout: r.timing.stale,
 		KeepInstanceInTheRingOnShutdown: true,
 	}, "instances", instancesKey, m.instances, dskit.NewInstanceRegisterDelegate(dskit.ACTIVE, 0), r.dskitLog, r.reg)
 	if err != nil {
@@ -194,9 +200,9 @@ func (r *Ring) enter(ctx context.Context, m *members) error {
 	m.partition = dskit.NewPartitionInstanceLifecycler(dskit.PartitionInstanceLifecyclerConfig{
 		PartitionID: int32(r.cfg.Partition), InstanceID: r.cfg.Instance,
 		WaitOwnersCountOnPending:             Quorum(r.cfg.ReplicationFactor),
-		WaitOwnersDurationOnPending:          pendingFor,
-		DeleteInactivePartitionAfterDuration: forgottenAfter,
-		PollingInterval:                      reconcileEvery,
+		WaitOwnersDurationOnPending:          r.timing.pending,
+		DeleteInactivePartitionAfterDuration: r.timing.forgotten,
+		PollingInterval:                      r.timing.reconcile,
 	}, "partitions", partitionsKey, m.partitions, r.dskitLog, r.reg)
 	if err := services.StartAndAwaitRunning(ctx, m.instance); err != nil {
 		return err
@@ -210,7 +216,7 @@ func (r *Ring) enter(ctx context.Context, m *members) error {
 
 // follow reads the store now and then, whatever watching it says, and fails when a part of the ring has.
 func (r *Ring) follow(ctx context.Context, m *members) error {
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(r.timing.poll)
 	defer tick.Stop()
 	for {
 		if err := r.poll(ctx, m); err != nil && ctx.Err() == nil {

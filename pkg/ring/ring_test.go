@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +23,8 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
+		// dskit leaves packets behind that come in while it stops.
+		goleak.IgnoreAnyFunction("github.com/grafana/dskit/kv/memberlist.(*TCPTransport).handleConnection"),
 		// dskit never closes its etcd client.
 		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*watchGrpcStream).run"),
 		goleak.IgnoreAnyFunction("go.etcd.io/etcd/client/v3.(*watchGrpcStream).serveWatchClient"),
@@ -64,6 +69,7 @@ func start(t testing.TB, cfg Config, deps Dependencies) *node {
 		deps.Address = cfg.Instance + ":9095"
 	}
 	n.Ring = New(cfg, deps)
+	n.timing.heartbeat, n.timing.pending, n.timing.reconcile = time.Second, time.Second, 100*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
@@ -148,8 +154,18 @@ func TestThreeNodes(t *testing.T) {
 		}
 	}
 
+	for page, serve := range map[string]http.HandlerFunc{"ring": n0.ServeRing, "members": n0.ServeMembers} {
+		w := httptest.NewRecorder()
+		serve(w, httptest.NewRequest(http.MethodGet, "/?deleteMessages=true&viewKey=x", nil))
+		for _, want := range []string{"ingester-0", "ingester-1", "</html>"} {
+			if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+				t.Errorf("page %s lacks %s: %d, %s", page, want, w.Code, w.Body)
+			}
+		}
+	}
+
 	// Heartbeats don't make views.
-	time.Sleep(heartbeatPeriod + time.Second)
+	time.Sleep(n0.timing.heartbeat + time.Second)
 	if have := watcher.View().Version; have != v.Version {
 		t.Errorf("version went from %d to %d without a change", v.Version, have)
 	}
@@ -193,7 +209,7 @@ func TestReplicas(t *testing.T) {
 	}
 	n0 := start(t, of("zone-a-0", "a", a, b), Dependencies{Owner: true})
 	n0.until(t, "one owner", is("[0:pending[zone-a-0@a=]]"))
-	time.Sleep(pendingFor + 2*time.Second)
+	time.Sleep(n0.timing.pending + 2*time.Second)
 	if _, ok := n0.View().PartitionOf(1); ok {
 		t.Error("a partition takes writes with one owner of three")
 	}
@@ -220,6 +236,31 @@ func TestTwoClusters(t *testing.T) {
 		if v := n.View(); len(v.Partitions) != 1 {
 			t.Errorf("clusters have merged: %s", show(v))
 		}
+	}
+}
+
+// Only members know each other: others are refused at the gate, and so is who comes without a certificate.
+func TestGossipTLS(t *testing.T) {
+	t.Parallel()
+	ours, theirs := newAuthority(t), newAuthority(t)
+	a, b, c := address(t), address(t), address(t)
+	n0 := start(t, gossiping("ingester-0", "", a, b), Dependencies{Owner: true, TLS: ours.member(t, MemberName)})
+	start(t, gossiping("ingester-1", "", b, a), Dependencies{Owner: true, TLS: ours.member(t, MemberName)})
+	n0.until(t, "join", is("[0:active[ingester-0@=] 1:active[ingester-1@=ingester-1:9095]]"))
+	foreign := theirs.member(t, MemberName)
+	mixed := foreign
+	mixed.CA = ours.file // trusts us; we don't trust it
+	for _, stranger := range []TLS{{}, foreign, mixed} {
+		n := start(t, gossiping("ingester-2", "", c, a, b), Dependencies{Owner: true, TLS: stranger})
+		n.until(t, "alone", is("[2:active[ingester-2@=]]"))
+		n.stop()
+	}
+	if v := n0.View(); len(v.Partitions) != 2 {
+		t.Errorf("a stranger has come in: %s", show(v))
+	}
+	web := ours.member(t, "web")
+	if _, err := web.Client(); err == nil {
+		t.Error("a certificate without the members' name is taken")
 	}
 }
 

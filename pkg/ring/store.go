@@ -59,7 +59,7 @@ func (r *Ring) openStores(gossip *memberlist.KV) (stores, error) {
 }
 
 // newGossip makes the gossip store behind the gate.
-func (r *Ring) newGossip(g *gate) (*memberlist.KV, error) {
+func (r *Ring) newGossip(g *gate) (*memberlist.KVInitService, error) {
 	host, err := r.cfg.Host()
 	if err != nil {
 		return nil, err
@@ -79,8 +79,8 @@ func (r *Ring) newGossip(g *gate) (*memberlist.KV, error) {
 	cfg.NodeName = r.cfg.Instance
 	cfg.ClusterLabel = r.cfg.Cluster
 	cfg.JoinMembers = []string(slices.Clone(r.cfg.Join))
-	cfg.RejoinInterval = rejoinEvery
-	cfg.MaxJoinBackoff = rejoinEvery
+	cfg.RejoinInterval = r.timing.rejoin
+	cfg.MaxJoinBackoff = r.timing.rejoin
 	cfg.MaxJoinRetries = 3
 	cfg.LeaveTimeout = 5 * time.Second
 	cfg.AdvertiseAddr, cfg.AdvertisePort = advertised, g.port()
@@ -90,7 +90,7 @@ func (r *Ring) newGossip(g *gate) (*memberlist.KV, error) {
 	cfg.TCPTransport.TLS.CertPath, cfg.TCPTransport.TLS.KeyPath = r.deps.TLS.Cert, r.deps.TLS.Key
 	cfg.TCPTransport.TLS.CAPath, cfg.TCPTransport.TLS.ServerName = r.deps.TLS.CA, MemberName
 	cfg.Codecs = []codec.Codec{dskit.GetCodec(), dskit.GetPartitionRingCodec()}
-	return memberlist.NewKV(cfg, r.dskitLog, &resolver{log: r.log}, r.reg), nil
+	return memberlist.NewKVInitService(&cfg, r.dskitLog, &resolver{log: r.log}, r.reg), nil
 }
 
 // freePort is a port of loopback that was free a moment ago: memberlist, told to find one itself, doesn't say which.
