@@ -119,7 +119,7 @@ func (c *Compactor) RunAll(ctx context.Context) error {
 	rand.Shuffle(len(ids), func(a, b int) { ids[a], ids[b] = ids[b], ids[a] })
 	errs := make([]error, len(ids))
 	var g errgroup.Group
-	g.SetLimit(cap(c.slots))
+	g.SetLimit(max(cap(c.slots), tenantsAtOnce)) // their merges wait for slots
 	for i, id := range ids {
 		g.Go(func() error {
 			errs[i] = c.RunOnce(ctx, id)

@@ -37,6 +37,7 @@ func (c *Config) Validate() error {
 }
 
 const (
+	tenantsAtOnce  = 8               // looked after, most of which need no merge
 	maxJobBytes    = 32 << 30        // of all sources of a merge, as they lie in the bucket
 	maxJobBlocks   = 64              // sources of a merge
 	growth         = 8               // blocks are merged once all but the largest weigh 1/growth of it

@@ -225,9 +225,9 @@ func verify(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	damaged, begun := 0, progress{w: s.notice}
+	damaged, progress := 0, newProgress(s.notice)
 	for i, b := range blocks {
-		begun.say("%d of %d blocks verified", i, len(blocks))
+		progress.say("%d of %d blocks verified", i, len(blocks))
 		problems, err := verifyBlock(ctx, s, reader, b)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -277,4 +277,25 @@ func (f withMeta) Open(ctx context.Context, name string) (block.File, error) {
 		return f.meta, nil
 	}
 	return f.Files.Open(ctx, name)
+}
+
+// remove takes blocks out of the catalog, such as one that is damaged or has vanished and makes queries fail. A
+// compactor deletes their data after its delete_delay. There is no way back.
+func remove(ctx context.Context, s *session) error {
+	if len(s.args) == 0 {
+		return errors.New("name the blocks to remove")
+	}
+	_, blocks, err := s.chosen(ctx)
+	if err != nil {
+		return err
+	}
+	var fact catalog.Fact
+	for _, b := range blocks {
+		fact.Remove = append(fact.Remove, b.ID)
+	}
+	if _, err := s.store.Commit(ctx, s.tenant, fact); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%d blocks removed from the catalog of tenant %s; a compactor deletes their data later\n", len(blocks), s.tenant)
+	return nil
 }

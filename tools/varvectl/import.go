@@ -26,7 +26,7 @@ type importer struct {
 	samples  uint64
 	imported int
 	failed   int
-	progress progress
+	progress *progress
 }
 
 // importData backfills what the argument names. Blocks keep their IDs, so that a repeated import skips those that are
@@ -43,7 +43,7 @@ func importData(ctx context.Context, s *session) (err error) {
 	if err != nil {
 		return err
 	}
-	im := &importer{session: s, results: newTable("BLOCK", "FROM", "TO", ">LENGTH", ">SERIES", ">SAMPLES", ">SIZE", "RESULT"), progress: progress{w: s.notice}}
+	im := &importer{session: s, results: newTable("BLOCK", "FROM", "TO", ">LENGTH", ">SERIES", ">SAMPLES", ">SIZE", "RESULT"), progress: newProgress(s.notice)}
 	if im.cat, err = s.store.Sync(ctx, s.tenant); err != nil {
 		return err
 	}

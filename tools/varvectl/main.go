@@ -5,7 +5,9 @@
 //	varvectl bucket ls      -bucket.dir=... -tenant=team-a                     all blocks of one
 //	varvectl bucket inspect -bucket.dir=... -tenant=team-a [BLOCK...]          the catalog, or blocks
 //	varvectl bucket verify  -bucket.dir=... -tenant=team-a [BLOCK...]          read every byte of blocks
+//	varvectl bucket remove  -bucket.dir=... -tenant=team-a BLOCK...            take blocks out of the catalog
 //	varvectl tsdb import    -bucket.dir=... -tenant=team-a DATA_DIR|FILE       backfill
+//	varvectl certs          DIR NAME...                                        certificates for a cluster's members
 //	varvectl config                                                            how to check a configuration
 //
 // The options of the bucket are those of the server, by the same names: as flags, in the environment
@@ -21,17 +23,22 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"github.com/varve-io/varve/pkg/rpc"
 )
 
 const usage = `usage:
   varvectl bucket ls      [options]                     tenants; or, with -tenant, the blocks of one
   varvectl bucket inspect [options] [BLOCK...]          the state of a catalog; or all about blocks
   varvectl bucket verify  [options] [BLOCK...]          read blocks wholly and report damage
+  varvectl bucket remove  [options] BLOCK...            take blocks out of the catalog; their data is deleted later
   varvectl tsdb import    [options] DATA_DIR|BLOCK|FILE backfill from a Prometheus data directory, a block, or OpenMetrics text
+  varvectl certs          DIR NAME...                   make certificates for a cluster's members, named by host or address
   varvectl config                                       how to check a configuration
 
-Each command prints its options with -help.
+Each command of bucket and tsdb prints its options with -help.
 `
 
 const configHelp = `The varve binary knows its own configuration:
@@ -79,6 +86,8 @@ func (p *program) command(ctx context.Context, args []string) error {
 	case "config":
 		fmt.Fprint(p.out, configHelp)
 		return nil
+	case "certs":
+		return p.certs(args[1:])
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(p.out, usage)
 		return nil
@@ -91,9 +100,24 @@ func (p *program) command(ctx context.Context, args []string) error {
 			return p.with(ctx, args[2:], inspect)
 		case "bucket verify":
 			return p.with(ctx, args[2:], verify)
+		case "bucket remove":
+			return p.with(ctx, args[2:], remove)
 		case "tsdb import":
 			return p.with(ctx, args[2:], importData)
 		}
 	}
 	return fmt.Errorf("no such command\n%s", usage)
+}
+
+// certs makes certificates; those that are there stay.
+func (p *program) certs(args []string) error {
+	if len(args) < 2 || strings.HasPrefix(args[0], "-") {
+		return fmt.Errorf("certs: name a directory, and the host name or address of each member\n%s", usage)
+	}
+	if err := rpc.WriteCerts(args[0], args[1:]...); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "%s has ca.crt, and NAME.crt and NAME.key for %s.\nA member needs ca.crt and its own two files; keep ca.key elsewhere.\n",
+		args[0], strings.Join(args[1:], ", "))
+	return nil
 }

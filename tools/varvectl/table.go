@@ -98,6 +98,8 @@ type progress struct {
 	last time.Time
 }
 
+func newProgress(w io.Writer) *progress { return &progress{w: w, last: time.Now()} }
+
 func (p *progress) say(format string, args ...any) {
 	if time.Since(p.last) < time.Second {
 		return

@@ -303,7 +303,7 @@ func TestFlushesKeepAllSamples(t *testing.T) {
 	bkt := t.TempDir()
 	p := &program{out: &bytes.Buffer{}, notice: &bytes.Buffer{}}
 	err := p.with(t.Context(), []string{"-bucket.dir=" + bkt, "-tenant=a"}, func(ctx context.Context, s *session) error {
-		im := &importer{session: s, scratch: t.TempDir(), results: newTable("B", "F", "T", "L", "S", "N", "Z", "R"), progress: progress{w: s.notice}}
+		im := &importer{session: s, scratch: t.TempDir(), results: newTable("B", "F", "T", "L", "S", "N", "Z", "R"), progress: newProgress(s.notice)}
 		var err error
 		if im.cat, err = s.store.Load(ctx, s.tenant); err != nil {
 			return err
@@ -412,6 +412,21 @@ func TestListAndInspect(t *testing.T) {
 	}
 }
 
+func TestRemove(t *testing.T) {
+	bkt := t.TempDir()
+	want(t, 0, "tsdb", "import", "-bucket.dir="+bkt, "-tenant=a", openMetrics(t, "m 1 1728000000\nm 2 1728007200\n# EOF\n"))
+	_, blocks := bucketHas(t, bkt)
+	want(t, 0, "bucket", "remove", "-bucket.dir="+bkt, "-tenant=a", blocks[0].ID.String())
+	_, left := bucketHas(t, bkt)
+	if len(blocks) != 2 || len(left) != 1 || left[0].ID != blocks[1].ID {
+		t.Errorf("%d blocks of %d are left", len(left), len(blocks))
+	}
+	if _, err := os.Stat(filepath.Join(bkt, "a", blocks[0].ID.String(), block.MetaName)); err != nil {
+		t.Error("the data is gone at once")
+	}
+	want(t, 2, "bucket", "remove", "-bucket.dir="+bkt, "-tenant=a", blocks[0].ID.String())
+}
+
 func TestCommandLine(t *testing.T) {
 	bkt := t.TempDir()
 	for _, c := range []struct {
@@ -434,6 +449,9 @@ func TestCommandLine(t *testing.T) {
 		{2, "bucket ls -bucket.dri=" + bkt, "unknown option"},
 		{2, "bucket ls -bucket.s3.secret_key=x", "must not be on the command line"},
 		{2, "bucket ls x -bucket.dir=" + bkt, "options come before arguments"},
+		{2, "bucket remove -tenant=a -bucket.dir=" + bkt, "name the blocks"},
+		{2, "certs -help", "host name or address"},
+		{0, "certs " + filepath.Join(bkt, "certs") + " node-1", "node-1"},
 		{2, "tsdb import -tenant=a -bucket.dir=" + bkt, "name one"},
 		{2, "bucket ls -config.file", "needs a value"},
 	} {
