@@ -24,9 +24,11 @@ type Dependencies struct {
 	Owner bool
 	// Address is the host:port by which others reach an owner's internal listener.
 	Address string
-	TLS     TLS
-	Logger  *slog.Logger
-	Reg     prometheus.Registerer
+	// Admit, where it is set, is asked with what the ring is before an owner enters it; its error ends Run.
+	Admit  func(ctx context.Context, v *View) error
+	TLS    TLS
+	Logger *slog.Logger
+	Reg    prometheus.Registerer
 }
 
 // Ring is the ring of a cluster as this process sees it, and its own place in it.
@@ -148,6 +150,11 @@ func (r *Ring) Run(ctx context.Context) error {
 		return fmt.Errorf("read ring: %w", err)
 	}
 	if r.deps.Owner {
+		if r.deps.Admit != nil {
+			if err := r.deps.Admit(ctx, r.View()); err != nil {
+				return fmt.Errorf("enter ring: %w", err)
+			}
+		}
 		if err := r.enter(lasting, m); err != nil {
 			return fmt.Errorf("enter ring: %w", err)
 		}

@@ -595,6 +595,7 @@ func check[T any](t *testing.T, what string, got, want T, err error) {
 
 // An answer that breaks off is an error, however it does.
 func TestBrokenAnswers(t *testing.T) {
+	t.Parallel()
 	r := &recorder{series: someSeries(t, 50_000)}
 	w := newWorld(t, r)
 	reads, err := w.pool.Reads(w.owner)

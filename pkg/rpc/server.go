@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -86,13 +87,15 @@ func (s *Server) description() *grpc.ServiceDesc {
 	}
 }
 
-// probe answers that this process runs.
+// probe answers that this process runs, and what time it is here.
 func probe(_ any, ctx context.Context, decode func(any) error, check grpc.UnaryServerInterceptor) (any, error) {
 	var f frame
 	if err := decode(&f); err != nil {
 		return nil, err
 	}
-	return check(ctx, &f, nil, func(context.Context, any) (any, error) { return &frame{}, nil })
+	return check(ctx, &f, nil, func(context.Context, any) (any, error) {
+		return &frame{body: binary.AppendVarint(nil, time.Now().UnixMilli())}, nil
+	})
 }
 
 func (s *Server) checkStream(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
