@@ -21,6 +21,7 @@ import (
 )
 
 func TestReplicasOfADayBecomeOneBlock(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, localBucket(t))
 	a := id(t, "a")
 	w.fill(a, 3, 24)
@@ -45,6 +46,7 @@ func TestReplicasOfADayBecomeOneBlock(t *testing.T) {
 
 // TestEveryCompactionKeepsAllSamples looks after every single job at random blocks: odd ranges, conflicts, late ones.
 func TestEveryCompactionKeepsAllSamples(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(3) {
 		w := newWorld(t, objstore.NewInMemBucket())
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -72,6 +74,7 @@ func TestEveryCompactionKeepsAllSamples(t *testing.T) {
 			}
 			w.check(a, false)
 		}
+		w.verify(a)
 		for _, b := range w.catalog(a).Blocks {
 			if floor(b.MinTime, dayWidth) != floor(b.MaxTime-1, dayWidth) {
 				t.Errorf("seed %d: block [%d, %d) crosses a midnight", seed, b.MinTime, b.MaxTime)
@@ -82,6 +85,7 @@ func TestEveryCompactionKeepsAllSamples(t *testing.T) {
 
 // TestRetentionAndDeletion: only blocks that are wholly too old go, only after the grace, and only of the tenant.
 func TestRetentionAndDeletion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, localBucket(t))
 	a, ab := id(t, "a"), id(t, "ab")
 	for _, tn := range []tenant.ID{a, ab} {
@@ -152,6 +156,7 @@ func TestPartialUploadsAreCleaned(t *testing.T) {
 
 // TestRun runs it as a process would, with a short settle time, until the merge of what is there.
 func TestRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, localBucket(t))
 	a, b := id(t, "a"), id(t, "b")
 	for _, tn := range []tenant.ID{a, b} {

@@ -22,6 +22,7 @@ import (
 // TestDeathAtEveryStep lets the bucket be gone from the nth operation on, as the compactor's death would look, and lets
 // another one finish.
 func TestDeathAtEveryStep(t *testing.T) {
+	t.Parallel()
 	a := id(t, "a")
 	first := newWorld(t, objstore.NewInMemBucket())
 	var dirs []string
@@ -117,6 +118,7 @@ func (m *mortal) alive(f func() error) error {
 
 // TestUnreliableBucket: with errors before, after and in the middle of operations nothing is lost, and it ends.
 func TestUnreliableBucket(t *testing.T) {
+	t.Parallel()
 	a := id(t, "a")
 	for seed := range uint64(3) {
 		w := newWorld(t, objstore.NewInMemBucket())
@@ -136,6 +138,7 @@ func TestUnreliableBucket(t *testing.T) {
 
 // TestTwoCompactors: two at once on one tenant lose nothing, and leave nothing twice in the end.
 func TestTwoCompactors(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, localBucket(t))
 	a := id(t, "a")
 	w.fill(a, 3, 12)
@@ -214,6 +217,7 @@ func TestOvertakenBeforeUpload(t *testing.T) {
 }
 
 func TestDamagedBlockAmongGoodOnes(t *testing.T) {
+	t.Parallel()
 	a := id(t, "a")
 	for _, c := range []struct {
 		name   string
