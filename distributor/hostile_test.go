@@ -98,7 +98,7 @@ func TestHostileBodies(t *testing.T) {
 
 // goal and most are how long a hostile request may keep a server busy, and what it may allocate in all.
 const (
-	goal = 100 * time.Millisecond
+	goal = 100 * time.Millisecond * slowdown
 	most = 128 << 20
 )
 

@@ -32,7 +32,7 @@ var errStale = errors.New("stream has a new generation")
 var errNoOwner = errors.New("too few owners can be reached")
 
 // How often an owner is dialled. One that joins begins with an empty dictionary, so all series are sent anew, to every
-// owner: one whose way keeps breaking is waited for longer each time.
+// owner: one whose way keeps breaking is waited for longer each time, as long as the others suffice without it.
 const (
 	redialAfter  = 250 * time.Millisecond
 	rejoinAtMost = 15 * time.Second
@@ -136,7 +136,10 @@ func (s *stream) keep(ctx context.Context, l *link) {
 			if time.Since(joined) > steadyAfter {
 				pause = redialAfter
 			}
-			wait, pause = pause, min(2*pause, rejoinAtMost)
+			if s.wellJoined() {
+				wait = pause
+			}
+			pause = min(2*pause, rejoinAtMost)
 		}
 		select {
 		case <-time.After(wait):
@@ -160,6 +163,14 @@ func (s *stream) part(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.way = nil
+}
+
+// wellJoined tells whether a majority of the owners can be reached.
+func (s *stream) wellJoined() bool {
+	n := s.joined()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return n > len(s.links)/2
 }
 
 // joined is how many owners can be reached.

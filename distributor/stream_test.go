@@ -77,10 +77,29 @@ func (f *fleet) breakWays(name string) {
 	}
 }
 
+func (f *fleet) fill(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.full[name] = true
+}
+
+func (f *fleet) dialled(name string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dials[name]
+}
+
 func (f *fleet) set(name string, up bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.up[name] = up
+}
+
+// dialled is how often an owner was dialled.
+func (f *fleet) dialled(name string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dials[name]
 }
 
 // settled is a receipt whose owner has answered.
@@ -113,8 +132,8 @@ func TestStreamJoinsOwnersAsTheyCome(t *testing.T) {
 		if g := s.currentGeneration(); g != before {
 			t.Errorf("a dead owner moved the generation from %d to %d", before, g)
 		}
-		if f.dials["c"] < 1000 {
-			t.Errorf("a dead owner was dialled %d times in an hour", f.dials["c"])
+		if f.dialled("c") < 1000 {
+			t.Errorf("a dead owner was dialled %d times in an hour", f.dialled("c"))
 		}
 		if _, whole, err := s.push(before, []byte("one")); err != nil || !whole {
 			t.Errorf("push: whole %v, %v", whole, err)
@@ -152,7 +171,7 @@ func TestStreamGoesOnWithoutABrokenOwner(t *testing.T) {
 		if err != nil || !whole || len(receipts) != 2 {
 			t.Errorf("%d receipts, whole %v, %v", len(receipts), whole, err)
 		}
-		f.full["a"] = true
+		f.fill("a")
 		receipts, whole, _ = s.push(g, []byte("y"))
 		if _, err := await(t.Context(), receipts, 2); whole || err == nil {
 			t.Errorf("one of two refused: whole %v, %v", whole, err)
@@ -171,16 +190,17 @@ func TestStreamBacksOffFromAFlappingOwner(t *testing.T) {
 			time.Sleep(time.Second)
 			f.breakWays("a")
 		}
-		if n := f.dials["a"]; n < 200 || n > 300 {
+		synctest.Wait()
+		if n := f.dialled("a"); n < 200 || n > 300 {
 			t.Errorf("%d joins in an hour, want about one in %v", n, rejoinAtMost)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		before := f.dials["a"]
+		before := f.dialled("a")
 		f.breakWays("a")
 		time.Sleep(2 * redialAfter)
 		synctest.Wait()
-		if f.dials["a"] != before+1 || s.joined() != 1 {
+		if f.dialled("a") != before+1 || s.joined() != 1 {
 			t.Error("an owner that was steady isn't let in at once")
 		}
 	})
@@ -196,8 +216,8 @@ func TestStreamFollowsTheRing(t *testing.T) {
 		moved[0].Address = "elsewhere:1"
 		s.follow(moved)
 		synctest.Wait()
-		if n := s.joined(); n != 1 || f.dials["a"] != 2 {
-			t.Errorf("%d joined, a dialled %d times", n, f.dials["a"])
+		if n := s.joined(); n != 1 || f.dialled("a") != 2 {
+			t.Errorf("%d joined, a dialled %d times", n, f.dialled("a"))
 		}
 		for i, w := range f.ways[:2] {
 			select {
