@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 
 	"github.com/varve-io/varve/compactor"
@@ -110,6 +111,9 @@ func (c *Config) Validate() error {
 	if !loopback(c.HTTP.Address) && c.Tenants.TokensFile == "" && !c.HTTP.Open {
 		errs = append(errs, config.Invalid("http.address", c.HTTP.Address,
 			"on loopback, or have tenants.tokens_file, or set http.insecure_allow_unauthenticated"))
+	}
+	if least := c.Ingester.HeadPeriod; c.runs("compactor") && c.Compactor.Settle < least {
+		errs = append(errs, config.Invalid("compactor.settle", c.Compactor.Settle, fmt.Sprintf("at least ingester.head_period, %s, so that all ingesters have shipped a range before it is merged", least)))
 	}
 	if !c.Ring.Clustered() && !(c.runs("distributor") && c.runs("ingester") && c.runs("querier")) && (c.runs("distributor") || c.runs("ingester") || c.runs("querier")) {
 		errs = append(errs, config.Invalid("ring.cluster", c.Ring.Cluster, "the name of the cluster whose other processes run the other targets"))

@@ -15,8 +15,9 @@ func TestTheObjectStoreIsGoneForAWhile(t *testing.T) {
 	first := Write(t, "outage", c.Distributor.PushURL(), liveLoad(5*time.Second)...)
 	first.Finish()
 	first.Verify(c.Querier.URL, "before") // whoever has read once knows what the bucket has
-	c.S3.Kill9()
 	load := Write(t, "outage-goes-on", c.Distributor.PushURL(), liveLoad(20*time.Second)...)
+	load.Verify(c.Querier.URL, "while it begins")
+	c.S3.Kill9()
 	load.Finish()
 	first.Verify(c.Querier.URL, "while the object store is gone")
 	load.Verify(c.Querier.URL, "while the object store is gone")

@@ -348,6 +348,13 @@ func TestCache(t *testing.T) {
 		t.Error("an old catalog was answered")
 	}
 	l.err = nil
+	if _, err := get("a"); err == nil {
+		t.Error("a bucket that was gone a moment ago was asked again")
+	}
+	if c.Last(mustTenant(t, "a"), 2*time.Hour) == nil || c.Last(mustTenant(t, "a"), time.Minute) != nil {
+		t.Error("the last catalog is not the one of an hour ago")
+	}
+	now = now.Add(spareFor)
 	l.loads = 0
 	for _, name := range []string{"a", "b", "a", "c", "a"} {
 		if _, err := get(name); err != nil {

@@ -32,16 +32,37 @@ type cached struct {
 	turn  chan struct{}
 	cat   *Catalog
 	began time.Time // when the load of cat began
+
+	failed error // of the last load, nil if it succeeded
+	at     time.Time
 }
+
+// spareFor is how long Get doesn't try again after a failed read: with a bucket that is gone, every attempt takes long.
+const spareFor = 10 * time.Second
 
 // NewCache keeps the catalogs of at most so many tenants. now is a monotonic clock: time.Now.
 func NewCache(loader Loader, tenants int, now func() time.Time) *Cache {
 	return &Cache{loader: loader, max: max(tenants, 1), now: now, order: list.New(), entries: map[tenant.ID]*list.Element{}}
 }
 
-// Get is a catalog that was read at most maxAge ago. If it can't be read, the error is returned, never an older one.
+// Get is a catalog that was read at most maxAge ago. If it can't be read, the error is returned, never an older one;
+// for some seconds after that the same error is returned without another attempt.
 func (c *Cache) Get(ctx context.Context, id tenant.ID, maxAge time.Duration) (*Catalog, error) {
-	return c.since(ctx, id, c.now().Add(-maxAge))
+	now := c.now()
+	if err := c.failure(c.entry(id), now.Add(-spareFor)); err != nil {
+		return nil, err
+	}
+	return c.since(ctx, id, now.Add(-maxAge))
+}
+
+// failure is that of the last load, if it was after a time.
+func (c *Cache) failure(e *cached, after time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.at.After(after) {
+		return e.failed
+	}
+	return nil
 }
 
 // Refresh is a catalog whose reading began after the call.
@@ -71,12 +92,15 @@ func (c *Cache) since(ctx context.Context, id tenant.ID, at time.Time) (*Catalog
 	}
 	began := c.now()
 	cat, err := c.loader.Load(ctx, id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err != nil {
+		if ctx.Err() == nil {
+			e.failed, e.at = err, c.now()
+		}
 		return nil, err
 	}
-	c.mu.Lock()
-	e.cat, e.began = cat, began
-	c.mu.Unlock()
+	e.cat, e.began, e.failed = cat, began, nil
 	return cat, nil
 }
 
