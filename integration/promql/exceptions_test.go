@@ -1,13 +1,10 @@
 package promql_test
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +31,7 @@ func runWithExceptions(t *testing.T, name string, excepted []int, open func(test
 		load(t, s.loads, ours)
 		load(t, s.loads, reference)
 		for _, e := range s.evals {
-			if evaluate(t, engine, ours, e) != evaluate(t, engine, reference, e) {
+			if evaluate(t, engine, ours, e).differs(evaluate(t, engine, reference, e)) != "" {
 				differ = append(differ, e.line)
 			}
 		}
@@ -129,27 +126,19 @@ type keptOpen struct{ storage.Storage }
 
 func (keptOpen) Close() error { return nil }
 
-// evaluate is the answer to an evaluation as text, with its annotations.
-func evaluate(t testing.TB, engine promql.QueryEngine, s storage.Storage, e evaluation) string {
+// evaluate is the answer to an evaluation.
+func evaluate(t testing.TB, engine promql.QueryEngine, s storage.Queryable, e evaluation) answer {
 	t.Helper()
-	ctx := context.Background()
 	var q promql.Query
 	var err error
 	if e.step == 0 {
-		q, err = engine.NewInstantQuery(ctx, s, nil, e.expr, e.start)
+		q, err = engine.NewInstantQuery(t.Context(), s, nil, e.expr, e.start)
 	} else {
-		q, err = engine.NewRangeQuery(ctx, s, nil, e.expr, e.start, e.end, e.step)
+		q, err = engine.NewRangeQuery(t.Context(), s, nil, e.expr, e.start, e.end, e.step)
 	}
 	if err != nil {
-		return err.Error()
+		return answer{err.Error(): 0}
 	}
 	defer q.Close()
-	res := q.Exec(ctx)
-	if res.Err != nil {
-		return res.Err.Error()
-	}
-	warnings, infos := res.Warnings.AsStrings(e.expr, 0, 0)
-	slices.Sort(warnings)
-	slices.Sort(infos)
-	return fmt.Sprint(res.Value, warnings, infos)
+	return answerOf(e.expr, q.Exec(t.Context()))
 }
