@@ -126,7 +126,7 @@ func newCluster(t *testing.T, partitions, rf, distributors int, catalogAge time.
 		limits: limits{tenant.DefaultLimits(tenant.Machine{Cores: 2, Memory: 8 << 30})},
 		views:  map[string]*viewHolder{}, ingesters: map[string]*ingesterNode{}, distributors: map[string]*distributorNode{},
 	}
-	c.network = newNetwork(c)
+	c.network = newNetwork()
 	var err error
 	if c.store, err = catalog.New(c.bucket, time.Now, quiet, prometheus.NewRegistry()); err != nil {
 		t.Fatal(err)
@@ -199,6 +199,7 @@ func (c *cluster) startIngester(name string) {
 	if err := n.Ready(); err != nil {
 		c.t.Fatalf("%s is not ready: %v", name, err)
 	}
+	c.network.plug(name, n.Ingester)
 }
 
 func (c *cluster) stopIngester(name string) error {
@@ -206,9 +207,9 @@ func (c *cluster) stopIngester(name string) error {
 	if n.Ingester == nil {
 		return nil
 	}
+	c.network.plug(name, nil)
 	err := n.stop()
 	n.Ingester = nil
-	c.network.breakLinks("", name)
 	synctest.Wait()
 	return err
 }

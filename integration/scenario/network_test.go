@@ -18,32 +18,40 @@ import (
 
 // network is the links between the processes of a cluster.
 type network struct {
-	cluster *cluster
-
 	mu       sync.Mutex
+	up       map[string]*ingester.Ingester
 	cut      map[[2]string]bool
 	loseAcks map[[2]string]bool
 	frozen   map[string]chan struct{} // closed when it thaws
 	links    map[*link]bool
 }
 
-func newNetwork(c *cluster) *network {
-	return &network{cluster: c, cut: map[[2]string]bool{}, loseAcks: map[[2]string]bool{}, frozen: map[string]chan struct{}{}, links: map[*link]bool{}}
+func newNetwork() *network {
+	return &network{up: map[string]*ingester.Ingester{}, cut: map[[2]string]bool{}, loseAcks: map[[2]string]bool{}, frozen: map[string]chan struct{}{}, links: map[*link]bool{}}
 }
 
 // reach is the ingester at the other end, if there is a way to it.
 func (n *network) reach(from, to string) (*ingester.Ingester, error) {
 	n.mu.Lock()
-	cut := n.cut[[2]string{from, to}]
+	i, cut := n.up[to], n.cut[[2]string{from, to}]
 	n.mu.Unlock()
-	i := n.cluster.ingesters[to]
 	switch {
 	case cut:
 		return nil, fmt.Errorf("no route from %s to %s", from, to)
-	case i == nil || i.Ingester == nil:
+	case i == nil:
 		return nil, fmt.Errorf("%s is down", to)
 	}
-	return i.Ingester, i.Ready()
+	return i, i.Ready()
+}
+
+// plug connects an ingester, or with nil takes it away.
+func (n *network) plug(name string, i *ingester.Ingester) {
+	n.mu.Lock()
+	n.up[name] = i
+	n.mu.Unlock()
+	if i == nil {
+		n.breakLinks("", name)
+	}
 }
 
 // pass waits while an ingester is frozen.
@@ -80,6 +88,13 @@ func (n *network) breakLinks(from, to string) {
 			l.end()
 		}
 	}
+}
+
+// losesAcks makes the next batch from one process to another arrive, its answer be lost, and the link break.
+func (n *network) losesAcks(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loseAcks[[2]string{from, to}] = true
 }
 
 func (n *network) freeze(to string, yes bool) {

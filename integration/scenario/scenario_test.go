@@ -86,7 +86,7 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) string {
 	case "freeze", "thaw":
 		c.network.freeze(args[0], d.Cmd == "freeze")
 	case "lose-acks":
-		c.network.loseAcks[[2]string{args[0], args[1]}] = true
+		c.network.losesAcks(args[0], args[1])
 	case "bucket":
 		c.bucket.set(args[0] == "down")
 	case "rotate":
