@@ -71,27 +71,29 @@ func (g *gate) serve(ctx context.Context) error {
 }
 
 // pass copies both ways until either side ends.
-func (g *gate) pass(ctx context.Context, conn net.Conn) {
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+func (g *gate) pass(ctx context.Context, outer net.Conn) {
+	defer outer.Close()
+	defer context.AfterFunc(ctx, func() { _ = outer.Close() })()
 	deadline := time.Now().Add(maxGossipTime)
-	_ = conn.SetDeadline(deadline)
+	_ = outer.SetDeadline(deadline)
+	conn := outer
 	if g.tls != nil {
-		t := tls.Server(conn, g.tls)
+		t := tls.Server(outer, g.tls)
 		if t.HandshakeContext(ctx) != nil {
 			return
 		}
 		conn = t
 	}
-	inner, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", g.inner)
+	behind, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", g.inner)
 	if err != nil {
 		return
 	}
-	defer inner.Close()
-	defer context.AfterFunc(ctx, func() { _ = inner.Close() })()
-	_ = inner.SetDeadline(deadline)
+	defer behind.Close()
+	defer context.AfterFunc(ctx, func() { _ = behind.Close() })()
+	_ = behind.SetDeadline(deadline)
+	inner := behind
 	if g.innerTLS != nil {
-		inner = tls.Client(inner, g.innerTLS)
+		inner = tls.Client(behind, g.innerTLS)
 	}
 	var back sync.WaitGroup
 	back.Go(func() { copyHalf(conn, inner) })
