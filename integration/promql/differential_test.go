@@ -212,7 +212,7 @@ func describe(t *testing.T, s storage.Storage, from, to int64, ms []*labels.Matc
 	return strings.Join(all, "\n")
 }
 
-// randomSamples is an hours' worth of all kinds of series, ordered by time.
+// randomSamples is the samples of a random world, ordered by time.
 func randomSamples(rng *rand.Rand) []sample {
 	var all []sample
 	for _, ls := range worldLabels() {

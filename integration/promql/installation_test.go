@@ -10,6 +10,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 
 	"github.com/varve-io/varve/distributor"
 	"github.com/varve-io/varve/ingester"
@@ -23,6 +24,8 @@ import (
 	"github.com/varve-io/varve/pkg/wal"
 	"github.com/varve-io/varve/querier"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // installation is one process's components, connected as package main connects them.
 type installation struct {
@@ -129,7 +132,7 @@ func (i *installation) newTenant(t testing.TB) tenant.ID {
 	return id
 }
 
-// inHead tells whether the ingester answers for anything of the tenant, inBucket whether the catalog does.
+// places tells whether the ingester answers for anything of the tenant, and whether the bucket does.
 func (i *installation) places(id tenant.ID) (inIngester, inBucket bool, err error) {
 	q := series.Query{Tenant: id, MinTime: -aYear.Milliseconds(), MaxTime: aYear.Milliseconds(), SkipChunks: true}
 	set, _, err := i.ingester.Select(context.Background(), q)

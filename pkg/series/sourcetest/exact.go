@@ -44,7 +44,7 @@ func (c *checker) testSampleRanges(t *testing.T) {
 		}
 	}
 	edge := func() int64 { return edges[rng.IntN(len(edges))] + rng.Int64N(3) - 1 }
-	for n := range 150 {
+	for n := range 60 {
 		q := everything(labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, []string{".+", "many|late", "o.*|mixed"}[n%3]))
 		q.MinTime = edge()
 		if q.MaxTime = edge(); n%4 == 0 {

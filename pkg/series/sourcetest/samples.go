@@ -52,7 +52,7 @@ func sampled() []Series {
 	for kind := range kinds {
 		all = append(all,
 			Series{labels.FromStrings("__name__", "few", "kind", fmt.Sprint(kind)), many(3, kind)},
-			Series{labels.FromStrings("__name__", "many", "kind", fmt.Sprint(kind)), many(1000, kind)})
+			Series{labels.FromStrings("__name__", "many", "kind", fmt.Sprint(kind)), many(600, kind)})
 	}
 	return all
 }
