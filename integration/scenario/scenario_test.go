@@ -38,6 +38,7 @@ func TestScenarios(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var c *cluster
+				defer func() { c.close() }() // also where the story goes otherwise than it should
 				datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 					if d.Cmd == "cluster" {
 						c = newCluster(t, number(t, d, "partitions", 1), number(t, d, "rf", 3), number(t, d, "distributors", 1), time.Duration(number(t, d, "catalog-age", 15))*time.Second)
@@ -45,7 +46,6 @@ func TestScenarios(t *testing.T) {
 					}
 					return play(t, c, d)
 				})
-				c.close()
 			})
 		})
 	}
