@@ -121,6 +121,15 @@ func (c *Config) Validate() error {
 	if c.Ring.Clustered() && !c.TLS.Enabled() && !(loopback(c.RPC.Address) && loopback(c.Ring.Address)) {
 		errs = append(errs, config.Invalid("tls.cert", c.TLS.Cert, "set, with tls.key and tls.ca, as rpc.address or ring.address is not on loopback; varvectl certs makes them"))
 	}
+	if c.Ring.ReplicationFactor > 1 && c.runs("ingester") && c.Ring.Zone == "" {
+		errs = append(errs, config.Invalid("ring.zone", c.Ring.Zone, "a name, as each replica of a partition is in a zone of its own"))
+	}
+	if c.Ring.Clustered() && c.Bucket.Type == bucket.TypeLocal && c.Bucket.Dir == "" {
+		errs = append(errs, config.Invalid("bucket.dir", c.Bucket.Dir, "a directory that all processes of the cluster share, or have another bucket.type"))
+	}
+	if c.Self.Tenant != "" && c.Tenants.TokensFile != "" {
+		errs = append(errs, config.Invalid("self.tenant", c.Self.Tenant, "empty where tenants.tokens_file is set, as the process has no token; let a Prometheus scrape /metrics on admin.address"))
+	}
 	return errors.Join(errs...)
 }
 

@@ -70,6 +70,7 @@ func wire(cfg Config, build telemetry.Build, logger *slog.Logger) (*process, err
 			return nil, fmt.Errorf("ingester: %w", err)
 		}
 	}
+	operations{s.ingester, s.cluster, logger}.register(p.admin)
 	client, err := cfg.TLS.Client()
 	if err != nil {
 		return nil, err
@@ -105,7 +106,8 @@ type shared struct {
 	catalogs *catalog.Cache
 	reader   *bucket.Reader
 	ring     ringer
-	cluster  *ring.Ring // the same, nil for a process that is alone
+	cluster  *ring.Ring         // the same, nil for a process that is alone
+	ingester *ingester.Ingester // nil if this process runs none
 	pool     *rpc.Pool
 }
 
@@ -183,6 +185,9 @@ func (p *process) join(s *shared) error {
 	}
 	r := ring.New(*c, ring.Dependencies{
 		Owner: owner, Address: net.JoinHostPort(host, port), TLS: p.cfg.TLS, Logger: p.logger.With("component", "ring"), Reg: p.reg,
+		Admit: func(ctx context.Context, v *ring.View) error {
+			return errors.Join(admit(*c, v), s.pool.CheckClock(ctx, v))
+		},
 	})
 	s.ring, s.cluster = r, r
 	p.ready["ring"] = r.Ready
@@ -196,9 +201,9 @@ func (p *process) ingester(s *shared) (rpc.Ingester, error) {
 		Catalog: shipper{s.store, s.bucket}, Bucket: s.bucket, Ring: s.ring, Peers: peers{s, p.cfg.Ring},
 		Logger: p.logger.With("component", "ingester"), Reg: p.reg, Now: time.Now,
 	})
+	s.ingester = i
 	p.ready["ingester"] = i.Ready
 	p.stage(i.Run)
-	operations{i, s.cluster, p.logger}.register(p.admin)
 	if s.cluster == nil {
 		return served{i}, nil
 	}
@@ -270,6 +275,9 @@ func (p *process) run(ctx context.Context) error {
 	p.stage(p.reportHealth)
 	if p.cfg.Self.Tenant != "" && p.cfg.runs("distributor") {
 		p.stage(p.writeOwnMetrics)
+	}
+	if !loopback(p.cfg.Admin.Address) {
+		p.logger.Warn("whoever reaches the admin listener may see everything, flush, and take instances out of the ring", "address", p.cfg.Admin.Address)
 	}
 	if p.cfg.HTTP.Open {
 		p.logger.Warn("anybody who reaches the data listener may write and read every tenant", "address", p.cfg.HTTP.Address)

@@ -128,7 +128,7 @@ func (r *Request) Labels(b *labels.ScratchBuilder, most int) error {
 	b.SetUnsafeAdd(true)
 	add := func(name, value []byte, n int) error {
 		if n > most {
-			return fmt.Errorf("%w: a series has more than %d labels (max_label_names_per_series)", ErrMalformed, most)
+			return fmt.Errorf("%w: a series has more than %d labels (max_labels_per_series)", ErrMalformed, most)
 		}
 		if len(name) == 0 {
 			return fmt.Errorf("%w: a label has no name", ErrMalformed)

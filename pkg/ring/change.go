@@ -34,6 +34,9 @@ func (r *Ring) SetInactive(ctx context.Context) error {
 	return r.SetState(ctx, int32(r.cfg.Partition), Inactive)
 }
 
+// Own is the partition that this process owns, if it owns one.
+func (r *Ring) Own() int32 { return int32(r.cfg.Partition) }
+
 // Leave takes this process out of the ring for good, and with its last owner the partition. All that it holds must be
 // in the catalog by then. Run goes on following the ring.
 func (r *Ring) Leave(ctx context.Context) error {
