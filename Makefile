@@ -20,8 +20,23 @@ etcd_PKG            := go.etcd.io/etcd/server/v3
 build: ## The varve binary at the root.
 	$(GO) build -o varve .
 
-run: build ## One process on local disk, in data/, that also stores its own metrics.
-	./varve -data_dir=data -self.tenant=anonymous
+define WELCOME
+
+Varve listens on http://127.0.0.1:9009 and keeps its data in data/. Ctrl-C stops it; nothing that was acked is lost.
+
+  Prometheus, in prometheus.yml:      remote_write:
+                                      - url: http://127.0.0.1:9009/api/v1/push
+
+  Grafana, data source Prometheus:    http://127.0.0.1:9009/prometheus
+
+  A first query, once it is ready:    curl -s 'http://127.0.0.1:9009/prometheus/api/v1/query?query=varve_distributor_active_series'
+
+endef
+export WELCOME
+
+run: build ## One process on local disk, in data/, which stores its own metrics too.
+	@echo "$$WELCOME"
+	@./varve -data_dir=data -self.tenant=anonymous
 
 test: parts unit integration ## Everything; CI runs this.
 
