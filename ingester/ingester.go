@@ -84,6 +84,7 @@ type Ingester struct {
 	shipMu    sync.Mutex // one shipment at a time
 	releaseMu sync.Mutex // one release at a time
 	leaving   atomic.Bool
+	serving   atomic.Bool // from the end of the replay to the end of Run; nothing of what open makes is looked at outside
 	progress  progress
 }
 
@@ -161,14 +162,16 @@ func (i *Ingester) open(ctx context.Context) error {
 	if i.log, err = wal.Open(o); err != nil {
 		return err
 	}
-	i.metrics.watch(i)
 	if err := i.replay(ctx); err != nil {
 		return errors.Join(err, i.log.Close())
 	}
+	i.serving.Store(true)
+	i.metrics.watch(i)
 	return nil
 }
 
 func (i *Ingester) close() {
+	i.serving.Store(false)
 	i.mu.Lock()
 	for _, e := range append(i.old, i.current) {
 		for _, h := range e.all() {
@@ -197,12 +200,23 @@ func (i *Ingester) Ready() error {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	if i.accepting {
-		return i.log.Healthy()
+		return logError(i.log.Healthy())
 	}
 	if err := i.progress.err(); err != nil {
 		return err
 	}
 	return ErrNotReady
+}
+
+// logError gives the log's errors a kind that peers understand.
+func logError(err error) error {
+	switch {
+	case errors.Is(err, wal.ErrUnavailable):
+		return fmt.Errorf("%w: %w", series.ErrUnavailable, err)
+	case errors.Is(err, wal.ErrTooLarge):
+		return fmt.Errorf("%w: %w", series.ErrLimited, err)
+	}
+	return err
 }
 
 // logEvents tells of what the log does.

@@ -1,6 +1,7 @@
 package ingester
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
@@ -36,6 +37,10 @@ type bed struct {
 	peers   peers
 	grace   time.Duration
 	stop    func()
+	reg     *prometheus.Registry
+
+	instance string // "a" if it is empty
+	lowWater int64  // of the log, none if it is 0
 }
 
 // catalog remembers what was shipped. Where it is set to fail, it fails.
@@ -77,15 +82,24 @@ func newBedWithGrace(t testing.TB, grace time.Duration) *bed {
 	return b
 }
 
-func (b *bed) start() {
-	b.t.Helper()
+// make makes the ingester that start runs.
+func (b *bed) make() {
 	cfg := Default()
 	cfg.HeadPeriod, cfg.Grace = config.Duration(24*time.Hour), config.Duration(b.grace)
+	o := wal.Options{ReserveBytes: -1, LowWater: -1}
+	if b.lowWater != 0 {
+		o.LowWater = b.lowWater
+	}
+	b.reg = prometheus.NewRegistry()
 	b.Ingester = New(cfg, Dependencies{
-		Dir: b.dir, Instance: "a", Catalog: b.catalog, Bucket: b.bucket, Ring: b.ring, Peers: b.peers,
-		Logger: slog.New(slog.NewTextHandler(b.t.Output(), nil)), Reg: prometheus.NewRegistry(), Now: time.Now,
-		WAL: wal.Options{ReserveBytes: -1, LowWater: -1},
+		Dir: b.dir, Instance: cmp.Or(b.instance, "a"), Catalog: b.catalog, Bucket: b.bucket, Ring: b.ring, Peers: b.peers,
+		Logger: slog.New(slog.NewTextHandler(b.t.Output(), nil)), Reg: b.reg, Now: time.Now, WAL: o,
 	})
+}
+
+func (b *bed) start() {
+	b.t.Helper()
+	b.make()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx) }()
@@ -156,7 +170,7 @@ func (b *bed) content() map[string]float64 {
 
 func (b *bed) want(want map[string]float64) {
 	b.t.Helper()
-	if d := cmp.Diff(want, b.content()); d != "" {
+	if d := gocmp.Diff(want, b.content()); d != "" {
 		b.t.Errorf("content differs (-want +got):\n%s", d)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/varve-io/varve/pkg/wal"
 )
 
-// ErrNotReady: the log is still being replayed, or the ingester is stopping.
-var ErrNotReady = errors.New("ingester takes no writes now")
+// ErrNotReady: the log is still being replayed, or the ingester is stopping. It is of kind series.ErrUnavailable.
+var ErrNotReady = fmt.Errorf("%w: the ingester is starting or stopping", series.ErrUnavailable)
 
 // Receipt stands for a batch that is in the log's buffer.
 type Receipt struct {
@@ -31,7 +31,7 @@ type Receipt struct {
 // failed, the batch may or may not come back after a restart.
 func (r *Receipt) Wait(ctx context.Context) (series.Ack, error) {
 	if err := r.log.Wait(ctx, r.pos); err != nil {
-		return series.Ack{}, err
+		return series.Ack{}, logError(err)
 	}
 	select {
 	case <-r.applied:
@@ -117,7 +117,7 @@ func (i *Ingester) logBatch(e *epoch, r *resolved, batch []byte) (wal.Position, 
 		}
 		st.term = wal.Term{} // what was marked as logged may not be
 		if !errors.Is(err, wal.ErrTermOver) {
-			return wal.Position{}, err
+			return wal.Position{}, logError(err)
 		}
 	}
 }

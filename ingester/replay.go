@@ -28,6 +28,7 @@ func (i *Ingester) replay(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("replay log: %w", err)
 	}
+	i.mu.Lock()
 	current := i.log.Term().Epoch
 	for _, number := range r.order {
 		if number != current {
@@ -37,6 +38,7 @@ func (i *Ingester) replay(ctx context.Context) error {
 	if i.current = r.epochs[current]; i.current == nil {
 		i.current = newEpoch(current)
 	}
+	i.mu.Unlock()
 	if damage.Lossy() || r.unresolved > 0 {
 		i.logger.Error("log is damaged: acked samples of this replica are lost", "damage", damage.String(), "batches_unresolved", r.unresolved)
 		i.metrics.lostRecords.Add(float64(damage.Records) + float64(r.unresolved))
@@ -111,5 +113,5 @@ func (p *progress) err() error {
 		return nil
 	}
 	done, total := p.done.Load(), max(p.total.Load(), 1)
-	return fmt.Errorf("replaying the log: %d %% of %d MiB", done*100/total, total>>20)
+	return fmt.Errorf("%w: replaying the log: %d %%% of %d MiB", ErrNotReady, done*100/total, total>>20)
 }

@@ -83,6 +83,9 @@ func (i *Ingester) beginEpoch() error {
 // Flush cuts and ships everything, and returns when it is in the catalog. It lets go of what has been there for the
 // grace.
 func (i *Ingester) Flush(ctx context.Context) error {
+	if !i.serving.Load() {
+		return ErrNotReady
+	}
 	if err := i.Rotate(); err != nil {
 		return err
 	}
@@ -99,6 +102,9 @@ func (i *Ingester) Flush(ctx context.Context) error {
 // Leave ends the writes for good and ships everything. Reads are answered on; after the stop that follows, the bucket
 // no longer knows this owner.
 func (i *Ingester) Leave(ctx context.Context) error {
+	if !i.serving.Load() {
+		return ErrNotReady
+	}
 	i.leaving.Store(true)
 	i.accept(false)
 	return i.Flush(ctx)

@@ -18,7 +18,7 @@ import (
 func (i *Ingester) hold(id tenant.ID, mint, maxt int64) ([]*head.Head, []*localBlock, error) {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	if i.current == nil || !i.accepting && i.progress.err() != nil {
+	if !i.serving.Load() || i.current == nil {
 		return nil, nil, ErrNotReady
 	}
 	var heads []*head.Head
@@ -157,7 +157,7 @@ func (i *Ingester) Exemplars(ctx context.Context, q series.Query, matchers [][]*
 
 // Metadata is what senders said of a tenant's metric families; family "" means all.
 func (i *Ingester) Metadata(_ context.Context, id tenant.ID) ([]series.Metadata, series.Standing, error) {
-	if i.progress.err() != nil {
+	if !i.serving.Load() {
 		return nil, series.Standing{}, ErrNotReady
 	}
 	return i.families.of(id), i.standingFor(id), nil

@@ -193,8 +193,11 @@ func (i *Ingester) healed(ctx context.Context, since int64) bool {
 	return shipped >= others
 }
 
-// Standing is how far a reader may rely on this owner's answers for a tenant.
+// Standing is how far a reader may rely on this owner's answers. One that doesn't answer reads bears no witness.
 func (i *Ingester) Standing() series.Standing {
+	if !i.serving.Load() {
+		return series.Standing{CompleteSince: i.deps.Now().UnixMilli(), Partitions: partitionIDs(i.deps.Ring.View())}
+	}
 	return series.Standing{
 		CompleteSince: i.witness.since(),
 		ShippedBefore: i.shippedBefore().UnixMilli(),
