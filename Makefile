@@ -29,7 +29,7 @@ Varve listens on http://127.0.0.1:9009 and keeps its data in data/. Ctrl-C stops
 
   Grafana, data source Prometheus:    http://127.0.0.1:9009/prometheus
 
-  A first query, once it is ready:    curl -s 'http://127.0.0.1:9009/prometheus/api/v1/query?query=varve_distributor_active_series'
+  A first query, once it is ready:    curl -s 'http://127.0.0.1:9009/prometheus/api/v1/query?query=process_resident_memory_bytes'
 
 endef
 export WELCOME
