@@ -39,28 +39,30 @@ func (i *Ingester) Select(ctx context.Context, q series.Query) (series.Set, seri
 	}
 	standing := i.standingFor(q.Tenant)
 	var sets []series.Set
-	fail := func(err error, rest []*localBlock) (series.Set, series.Standing, error) {
+	undo := func(err error, rest []*localBlock) error {
 		for _, s := range sets {
 			err = errors.Join(err, s.Close())
 		}
 		letGo(rest)
-		return nil, standing, err
+		return err
 	}
 	for _, h := range heads {
 		s, err := h.Select(ctx, q)
-		if errors.Is(err, head.ErrFreed) {
-			letGo(blocks)
-			return i.Select(ctx, q) // a cut has just replaced it by blocks
+		if errors.Is(err, head.ErrFreed) { // a cut has just replaced it by blocks
+			if err := undo(ctx.Err(), blocks); err != nil {
+				return nil, standing, err
+			}
+			return i.Select(ctx, q)
 		}
 		if err != nil {
-			return fail(err, blocks)
+			return nil, standing, undo(err, blocks)
 		}
 		sets = append(sets, s)
 	}
 	for n, b := range blocks {
 		s, err := b.Select(ctx, q)
 		if err != nil {
-			return fail(err, blocks[n:])
+			return nil, standing, undo(err, blocks[n:])
 		}
 		sets = append(sets, heldSet{s, b})
 	}
@@ -99,7 +101,7 @@ func (i *Ingester) names(q series.Query, of func(series.Source) ([]string, error
 	var all []string
 	for _, h := range heads {
 		n, err := of(h)
-		if errors.Is(err, head.ErrFreed) {
+		if errors.Is(err, head.ErrFreed) { // as in Select; the blocks are held a little longer
 			return i.names(q, of)
 		}
 		if err != nil {
