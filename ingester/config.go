@@ -29,6 +29,7 @@ func (c *Config) Validate() error {
 
 const (
 	blockWidth    = 2 * time.Hour    // blocks are of aligned ranges of this width
+	streamsFor    = 30 * time.Minute // how long a stream without batches is kept at least; senders may pause
 	maxExemplars  = 100_000          // kept per tenant and epoch
 	maxFamilies   = 20_000           // metric families described per tenant
 	releasedFor   = 24 * time.Hour   // how long a released block is told of; readers use no older catalog

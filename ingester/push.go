@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-io/varve/pkg/head"
 	"github.com/varve-io/varve/pkg/series"
@@ -122,10 +121,11 @@ func (i *Ingester) logBatch(e *epoch, r *resolved, batch []byte) (wal.Position, 
 	}
 }
 
-// resolve finds the series of everything in the batch.
+// resolve finds the series of everything in the batch; h is its tenant's head.
 func (r *resolved) resolve(st *stream, h *head.Head) error {
 	r.floats, r.histograms, r.exemplars = r.floats[:0], r.histograms[:0], r.exemplars[:0]
-	err := r.batch.Definitions(func(n series.Number, ls labels.Labels) error { return st.define(n, ls, h) })
+	d := dictionary{st, h, st.tenant(r.batch.Tenant)}
+	err := r.batch.Definitions(d.define)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (r *resolved) resolve(st *stream, h *head.Head) error {
 		if !ok {
 			break
 		}
-		s, err := st.resolve(n, h, &st.scratch)
+		s, err := d.resolve(n)
 		if err != nil {
 			return err
 		}
@@ -143,12 +143,12 @@ func (r *resolved) resolve(st *stream, h *head.Head) error {
 	}
 	return errors.Join(it.Err(),
 		r.batch.Histograms(func(hs series.HistogramSample) error {
-			s, err := st.resolve(hs.Number, h, &st.scratch)
+			s, err := d.resolve(hs.Number)
 			r.histograms = append(r.histograms, histogramOf{s, hs})
 			return err
 		}),
 		r.batch.Exemplars(func(n series.Number, e exemplar.Exemplar) error {
-			s, err := st.resolve(n, h, &st.scratch)
+			s, err := d.resolve(n)
 			r.exemplars = append(r.exemplars, exemplarOf{s, e})
 			return err
 		}))
@@ -223,8 +223,9 @@ func (i *Ingester) stream(id series.StreamID) *stream {
 	return s
 }
 
-// dropStreams forgets the dictionaries that were not used since a time: their distributors are gone.
-func (i *Ingester) dropStreams(before time.Time) {
+// dropStreams forgets the dictionaries that were not used for long: their distributors are gone.
+func (i *Ingester) dropStreams() {
+	before := i.deps.Now().Add(-max(2*time.Duration(i.cfg.HeadPeriod), streamsFor))
 	i.streamsMu.Lock()
 	defer i.streamsMu.Unlock()
 	for id, s := range i.streams {

@@ -113,5 +113,5 @@ func (p *progress) err() error {
 		return nil
 	}
 	done, total := p.done.Load(), max(p.total.Load(), 1)
-	return fmt.Errorf("%w: replaying the log: %d %%% of %d MiB", ErrNotReady, done*100/total, total>>20)
+	return fmt.Errorf("%w: replaying the log: %d %% of %d MiB", ErrNotReady, done*100/total, total>>20)
 }

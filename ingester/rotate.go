@@ -26,7 +26,7 @@ func (i *Ingester) rotateLoop(ctx context.Context) error {
 		if err := i.Rotate(); err != nil {
 			i.logger.Error("rotate", "error", err)
 		}
-		i.dropStreams(i.deps.Now().Add(-2 * period))
+		i.dropStreams()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/varve-io/varve/pkg/head"
 	"github.com/varve-io/varve/pkg/series"
+	"github.com/varve-io/varve/pkg/tenant"
 	"github.com/varve-io/varve/pkg/wal"
 )
 
@@ -24,6 +25,7 @@ type stream struct {
 	term    wal.Term
 	round   uint32 // counts terms; a reference of an older round must be looked up and logged again
 	refs    []ref
+	tenants map[tenant.ID]uint32 // of the series; a reference has only the number
 	used    time.Time
 	scratch series.Builder
 }
@@ -32,6 +34,20 @@ type stream struct {
 type ref struct {
 	series *head.Series
 	round  uint32
+	tenant uint32
+}
+
+// tenant is the number of a tenant in this stream.
+func (s *stream) tenant(id tenant.ID) uint32 {
+	n, ok := s.tenants[id]
+	if !ok {
+		if s.tenants == nil {
+			s.tenants = map[tenant.ID]uint32{}
+		}
+		n = uint32(len(s.tenants))
+		s.tenants[id] = n
+	}
+	return n
 }
 
 // begin makes references of earlier terms stale.
@@ -45,36 +61,46 @@ func (s *stream) begin(t wal.Term) {
 // maxNumber bounds what a corrupt definition may cost.
 const maxNumber = 64 << 20
 
+// dictionary is a stream's numbers for one tenant, whose head it is.
+type dictionary struct {
+	*stream
+	head *head.Head
+	of   uint32
+}
+
 // define says what a number stands for.
-func (s *stream) define(n series.Number, ls labels.Labels, h *head.Head) error {
+func (s dictionary) define(n series.Number, ls labels.Labels) error {
 	if n >= maxNumber {
 		return fmt.Errorf("%w: number %d", series.ErrCorrupt, n)
 	}
-	ser, _, err := h.Series(ls)
+	ser, _, err := s.head.Series(ls)
 	if err != nil {
 		return err
 	}
 	for int(n) >= len(s.refs) {
 		s.refs = append(s.refs, ref{})
 	}
-	s.refs[n] = ref{ser, s.round}
+	s.refs[n] = ref{ser, s.round, s.of}
 	return nil
 }
 
-// resolve is the series of a number in head h. One whose definition must be logged again is added to again.
-func (s *stream) resolve(n series.Number, h *head.Head, again *series.Builder) (*head.Series, error) {
+// resolve is the series of a number. One whose definition must be logged again is added to scratch.
+func (s dictionary) resolve(n series.Number) (*head.Series, error) {
 	if int(n) >= len(s.refs) || s.refs[n].series == nil {
 		return nil, fmt.Errorf("%w: number %d of %d", series.ErrUnknownNumber, n, len(s.refs))
 	}
 	r := &s.refs[n]
+	if r.tenant != s.of {
+		return nil, fmt.Errorf("%w: number %d is another tenant's", series.ErrCorrupt, n)
+	}
 	if r.round == s.round {
 		return r.series, nil
 	}
-	ser, _, err := h.Series(r.series.Labels())
+	ser, _, err := s.head.Series(r.series.Labels())
 	if err != nil {
 		return nil, err
 	}
-	*r = ref{ser, s.round}
-	again.Define(n, ser.Labels())
+	*r = ref{ser, s.round, s.of}
+	s.scratch.Define(n, ser.Labels())
 	return ser, nil
 }
