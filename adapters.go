@@ -70,13 +70,18 @@ func (c catalogOf) Blocks(ctx context.Context, id tenant.ID, fresh bool) ([]quer
 		cat, err := c.cache.Refresh(ctx, id)
 		return infos(cat, err)
 	}
-	cat, err := c.cache.Get(ctx, id, catalogAge)
+	return infos(lately(ctx, c.cache, id))
+}
+
+// lately is a tenant's catalog, an older one while the bucket is gone.
+func lately(ctx context.Context, c *catalog.Cache, id tenant.ID) (*catalog.Catalog, error) {
+	cat, err := c.Get(ctx, id, catalogAge)
 	if err != nil {
-		if old := c.cache.Last(id, catalogAtWorst); old != nil {
-			cat, err = old, nil
+		if old := c.Last(id, catalogAtWorst); old != nil {
+			return old, nil
 		}
 	}
-	return infos(cat, err)
+	return cat, err
 }
 
 func infos(cat *catalog.Catalog, err error) ([]querier.BlockInfo, func(ulid.ULID) bool, error) {
@@ -94,7 +99,7 @@ func infos(cat *catalog.Catalog, err error) ([]querier.BlockInfo, func(ulid.ULID
 type opener struct{ s *shared }
 
 func (o opener) OpenBlock(ctx context.Context, id tenant.ID, b ulid.ULID) (querier.Block, error) {
-	cat, err := o.s.catalogs.Get(ctx, id, catalogAge)
+	cat, err := lately(ctx, o.s.catalogs, id)
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func (p *process) listen(address string, mux http.Handler) func(context.Context)
 		}
 		p.logger.Info("listening", "address", l.Addr().String())
 		server := &http.Server{
-			Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+			Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 			ErrorLog: slog.NewLogLogger(p.logger.Handler(), slog.LevelDebug),
 		}
 		context.AfterFunc(ctx, func() {

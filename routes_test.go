@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/varve-io/varve/pkg/telemetry"
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// The doors of the data listener: every route, who may pass, and who is sent away. A path that isn't here is a 404 of
+// the querier, which asks for a token too.
+var doors = []struct {
+	method, path string
+	scope        tenant.Scope
+}{
+	{"POST", "/api/v1/push", tenant.ScopeWrite},
+	{"POST", "/api/v1/write", tenant.ScopeWrite},
+	{"POST", "/prometheus/api/v1/push", tenant.ScopeWrite},
+	{"POST", "/prometheus/api/v1/write", tenant.ScopeWrite},
+	{"GET", "/api/v1/query?query=1", tenant.ScopeRead},
+	{"POST", "/prometheus/api/v1/query_range", tenant.ScopeRead},
+	{"GET", "/prometheus/api/v1/labels", tenant.ScopeRead},
+	{"GET", "/prometheus/api/v1/label/a/values", tenant.ScopeRead},
+	{"GET", "/prometheus/api/v1/series", tenant.ScopeRead},
+	{"GET", "/prometheus/api/v1/metadata", tenant.ScopeRead},
+	{"GET", "/prometheus/api/v1/rules", tenant.ScopeRead},
+	{"GET", "/prometheus/api/v1/status/buildinfo", tenant.ScopeRead},
+	{"GET", "/prometheus/api/v1/status/tsdb", tenant.ScopeRead},
+	{"GET", "/prometheus/api/v1/cardinality/label_names", tenant.ScopeRead},
+	{"POST", "/api/v1/read", tenant.ScopeRead},
+	{"GET", "/federate", tenant.ScopeRead},
+	{"GET", "/config/v1/rules", tenant.ScopeRead},
+	{"GET", "/anything/else", tenant.ScopeRead},
+}
+
+const secret = "0123456789abcdef"
+
+func tokens(t *testing.T) string {
+	t.Helper()
+	entry := func(name, scopes, expires string) string {
+		return fmt.Sprintf("- name: %s\n  sha256: [%s]\n  scopes: [%s]\n  tenants: [team-a]\n%s", name, tenant.HashToken(name+secret), scopes, expires)
+	}
+	file := filepath.Join(t.TempDir(), "tokens.yaml")
+	content := "tokens:\n" + entry("write", "write", "") + entry("read", "read", "") +
+		entry("expired", "read, write", "  expires: 2020-01-01\n") + entry("admin", "admin", "")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestEveryDoorAsksForTheRightToken(t *testing.T) {
+	cfg := Default()
+	cfg.DataDir, cfg.Tenants.TokensFile = t.TempDir(), tokens(t)
+	p, err := wire(cfg, telemetry.Build{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		for _, c := range p.closers {
+			if err := c(); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	status := func(method, path, token, tenantName string) int {
+		r := httptest.NewRequest(method, path, strings.NewReader(""))
+		r.Header.Set("Content-Type", "application/x-protobuf")
+		r.Header.Set(tenant.Header, tenantName)
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token+secret)
+		}
+		w := httptest.NewRecorder()
+		p.data.ServeHTTP(w, r)
+		return w.Code
+	}
+	for _, d := range doors {
+		other := tenant.ScopeWrite
+		if d.scope == tenant.ScopeWrite {
+			other = tenant.ScopeRead
+		}
+		for _, c := range []struct {
+			what, token, tenant string
+			want                int
+		}{
+			{"no token", "", "team-a", http.StatusUnauthorized},
+			{"wrong token", "guess", "team-a", http.StatusUnauthorized},
+			{"expired token", "expired", "team-a", http.StatusUnauthorized},
+			{"token of the other scope", string(other), "team-a", http.StatusForbidden},
+			{"admin token", "admin", "team-a", http.StatusForbidden},
+			{"another's tenant", string(d.scope), "team-b", http.StatusForbidden},
+		} {
+			if got := status(d.method, d.path, c.token, c.tenant); got != c.want {
+				t.Errorf("%s %s with %s: %d, want %d", d.method, d.path, c.what, got, c.want)
+			}
+		}
+		if got := status(d.method, d.path, string(d.scope), "team-a"); got == http.StatusUnauthorized || got == http.StatusForbidden {
+			t.Errorf("%s %s with the right token: %d", d.method, d.path, got)
+		}
+	}
+	for _, open := range []string{"/-/ready", "/-/healthy"} {
+		if got := status("GET", open, "", ""); got == http.StatusUnauthorized {
+			t.Errorf("%s asks for a token", open)
+		}
+	}
+}
