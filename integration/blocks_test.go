@@ -51,6 +51,22 @@ func (s *S3Server) waitBlocks(t *testing.T, tenant string, wanted func([]block.M
 	}
 }
 
+// holds tells whether the blocks of every owner hold so many samples, for a cluster of one partition.
+func holds(samples uint64) func([]block.Meta) bool {
+	return func(blocks []block.Meta) bool {
+		byReplica := map[string]uint64{}
+		for _, b := range blocks {
+			byReplica[b.Varve.Replica] += b.Stats.NumSamples
+		}
+		for _, count := range byReplica {
+			if count < samples {
+				return false
+			}
+		}
+		return len(byReplica) == zones
+	}
+}
+
 // replicas counts the ingesters that wrote any of the blocks.
 func replicas(blocks []block.Meta) int {
 	seen := map[string]bool{}

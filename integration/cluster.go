@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // ClusterConfig is the shape of a cluster.
@@ -26,43 +27,78 @@ type Cluster struct {
 	Querier     *Node
 	Compactor   *Node   // nil without one
 	Ingesters   []*Node // by partition, then zone
+
+	base nodeConfig // of every node
+	ring ringConfig
 }
 
 // StartCluster starts a cluster that is empty and waits until all of it is ready.
 func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
 	t.Helper()
 	c := &Cluster{S3: S3(t)}
-	base := nodeConfig{bucket: c.S3, extra: config.Flags, limits: writeLimits(t, config.Limits)}
-	seeds := []string{freeAddress(t), freeAddress(t)} // two are enough for everybody to find everybody
-	ring := ringConfig{cluster: "integration", replicationFactor: zones, join: seeds}
+	c.base = nodeConfig{bucket: c.S3, extra: config.Flags, limits: writeLimits(t, config.Limits)}
+	// Two are enough for everybody to find everybody. One is no ingester, so that some member knows the ring when all
+	// ingesters die at once.
+	seeds := []string{freeAddress(t), freeAddress(t)}
+	c.ring = ringConfig{cluster: "integration", replicationFactor: zones, join: seeds}
 	for partition := range max(config.Partitions, 1) {
 		for zone := range zones {
-			r := ring
-			r.zone, r.partition = fmt.Sprintf("zone-%c", 'a'+zone), partition
-			n := base
-			n.name, n.target, n.ring = fmt.Sprintf("ingester-%c-%d", 'a'+zone, partition), "ingester", &r
-			if i := len(c.Ingesters); i < len(seeds) {
-				r.address = seeds[i]
+			address := ""
+			if partition == 0 && zone == 0 {
+				address = seeds[1]
 			}
-			c.Ingesters = append(c.Ingesters, newNode(t, n))
+			c.Ingesters = append(c.Ingesters, c.node(t, "ingester", place{address, partition, zone}))
 		}
 	}
-	other := func(target string) *Node {
-		n := base
-		n.name, n.target, n.ring = target, target, &ring
-		return newNode(t, n)
-	}
-	c.Distributor, c.Querier = other("distributor"), other("querier")
+	c.Distributor = c.node(t, "distributor", place{gossip: seeds[0]})
+	c.Querier = c.node(t, "querier", place{})
 	if !config.NoCompactor {
-		c.Compactor = other("compactor")
+		c.Compactor = c.node(t, "compactor", place{})
 	}
-	for _, n := range c.Nodes() {
+	StartAll(c.Nodes()...)
+	return c
+}
+
+// place is where a node stands.
+type place struct {
+	gossip          string // a free address if empty
+	partition, zone int    // of an ingester
+}
+
+func (c *Cluster) node(t testing.TB, target string, at place) *Node {
+	t.Helper()
+	n, r := c.base, c.ring
+	n.name, n.target, n.ring = target, target, &r
+	r.address = at.gossip
+	if target == "ingester" {
+		r.zone, r.partition = fmt.Sprintf("zone-%c", 'a'+at.zone), at.partition
+		n.name = fmt.Sprintf("ingester-%c-%d", 'a'+at.zone, at.partition)
+	}
+	return newNode(t, n)
+}
+
+// AddPartition starts the owners of one more partition and waits until they are ready.
+func (c *Cluster) AddPartition(t testing.TB) []*Node {
+	t.Helper()
+	var owners []*Node
+	for zone := range zones {
+		owners = append(owners, c.node(t, "ingester", place{partition: len(c.Ingesters) / zones, zone: zone}))
+	}
+	c.Ingesters = append(c.Ingesters, owners...)
+	StartAll(owners...)
+	return owners
+}
+
+// StartAll starts nodes, all at once, and returns how long it took until all were ready.
+func StartAll(nodes ...*Node) time.Duration {
+	begin := time.Now()
+	for _, n := range nodes {
 		n.Start()
 	}
-	for _, n := range c.Nodes() {
+	for _, n := range nodes {
 		n.WaitReady()
 	}
-	return c
+	return time.Since(begin)
 }
 
 // Nodes are all processes of varve in the cluster.

@@ -3,28 +3,34 @@ package integration
 import (
 	"testing"
 	"time"
-
-	"github.com/varve-io/varve/pkg/block"
 )
 
 // The object store is gone for several epochs: blocks wait on the owners' disks, writes and reads of what they hold
-// go on, and when it is back everything reaches it.
+// go on, what the querier has read before it answers still, and when the store is back everything reaches it.
 func TestTheObjectStoreIsGoneForAWhile(t *testing.T) {
 	t.Parallel()
-	c := StartCluster(t, ClusterConfig{Flags: shortEpochs(5 * time.Second)})
+	const period, tenant, steps = 5 * time.Second, "outage-goes-on", 20
+	c := StartCluster(t, ClusterConfig{Flags: shortEpochs(period)})
 	first := Write(t, "outage", c.Distributor.PushURL(), liveLoad(5*time.Second)...)
 	first.Finish()
+	c.S3.waitBlocks(t, "outage", holds(2000*5))
+	time.Sleep(period)                    // by then the owners have let go of them
 	first.Verify(c.Querier.URL, "before") // whoever has read once knows what the bucket has
-	load := Write(t, "outage-goes-on", c.Distributor.PushURL(), liveLoad(20*time.Second)...)
-	load.Verify(c.Querier.URL, "while it begins")
+	if answer, err := c.Querier.AsTenant(tenant).Query(`{__name__=~".+"}`, time.Now()); err != nil || answer.Samples.Count() > 0 {
+		t.Fatalf("a tenant without samples has %v, error %v", answer, err)
+	}
+
 	c.S3.Kill9()
+	load := Write(t, tenant, c.Distributor.PushURL(), liveLoad(steps*time.Second)...)
 	load.Finish()
 	first.Verify(c.Querier.URL, "while the object store is gone")
 	load.Verify(c.Querier.URL, "while the object store is gone")
 	c.S3.Start()
 	c.S3.WaitReady()
-	c.S3.waitBlocks(t, "outage-goes-on", func(blocks []block.Meta) bool { return replicas(blocks) == zones || merged(blocks) > 0 })
-	load.Verify(c.Querier.URL, "after the object store is back")
+	load.Verify(c.Querier.URL, "when the object store is back")
+	c.S3.waitBlocks(t, tenant, holds(2000*steps))
+	load.Verify(c.Querier.URL, "when everything is in the object store")
+	first.Verify(c.Querier.URL, "when everything is in the object store")
 }
 
 // Ingesters that flush when they stop leave nothing behind: their disks may be thrown away.
@@ -37,12 +43,7 @@ func TestIngestersThatFlushOnStopNeedNoDiskAnyMore(t *testing.T) {
 		n.Stop()
 		n.Wipe()
 	}
-	for _, n := range c.Ingesters {
-		n.Start()
-	}
-	for _, n := range c.Ingesters {
-		n.WaitReady()
-	}
+	StartAll(c.Ingesters...)
 	load.Verify(c.Querier.URL, "from the bucket alone")
 }
 

@@ -40,12 +40,7 @@ func TestASampleThatIsAckedIsAnsweredInEveryStageOfItsLife(t *testing.T) {
 	for _, n := range c.Nodes() {
 		n.Kill9()
 	}
-	for _, n := range c.Nodes() {
-		n.Start()
-	}
-	for _, n := range c.Nodes() {
-		n.WaitReady()
-	}
+	StartAll(c.Nodes()...)
 	immediately("after every process was killed at once")
 	all("after all of them write again")
 }

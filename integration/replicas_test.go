@@ -23,19 +23,7 @@ func TestReplicasAgree(t *testing.T) {
 	const tenant, series, samples = "replicas", 5000, 60
 	load := Write(t, tenant, c.Distributor.PushURL(), "-series=5000", "-samples=60", "-interval=15s", "-ooo=0.05")
 	load.Finish()
-	complete := func(blocks []block.Meta) bool {
-		byReplica := map[string]uint64{}
-		for _, b := range blocks {
-			byReplica[b.Varve.Replica] += b.Stats.NumSamples
-		}
-		for _, count := range byReplica {
-			if count < series*samples {
-				return false
-			}
-		}
-		return len(byReplica) == zones
-	}
-	c.S3.waitBlocks(t, tenant, complete)
+	c.S3.waitBlocks(t, tenant, holds(series*samples))
 
 	byReplica := map[string]Samples{}
 	for _, dir := range c.S3.blockDirs(t, tenant) {

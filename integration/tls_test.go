@@ -1,0 +1,70 @@
+package integration
+
+import (
+	"errors"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/varve-io/varve/pkg/rpc"
+)
+
+// Processes of a cluster know each other by certificates. One whose certificate is of another authority gets into
+// neither the ring nor a stream.
+func TestAClusterWithCertificatesRefusesStrangers(t *testing.T) {
+	t.Parallel()
+	c := StartCluster(t, ClusterConfig{Flags: certificates(t)})
+	load := Write(t, "tls", c.Distributor.PushURL(), liveLoad(15*time.Second)...)
+
+	c.base.extra = certificates(t) // of another authority
+	stranger := c.node(t, "distributor", place{})
+	stranger.Name, stranger.log = "stranger", filepath.Join(t.ArtifactDir(), "stranger.log")
+	stranger.Start()
+	owner := c.node(t, "ingester", place{partition: 7})
+	owner.Start()
+	waitUp(t, owner)
+	time.Sleep(5 * time.Second) // as long as a member takes to join, and a partition to become active
+	waitUp(t, stranger)
+	if err := ping(stranger.Ready); err == nil {
+		t.Error("a distributor with a certificate of another authority found the owners")
+	}
+	var status *StatusError
+	if _, err := stranger.AsTenant("tls").do("/api/v1/push", http.Header{
+		"Content-Type": {"application/x-protobuf"}, "Content-Encoding": {"snappy"},
+	}, writeRequest(t, "stranger", time.Now())); !errors.As(err, &status) || status.Code != http.StatusServiceUnavailable {
+		t.Errorf("a write by way of the stranger: %v, want status 503", err)
+	}
+
+	load.Finish()
+	load.Verify(c.Querier.URL, "with certificates")
+	if page := get(t, "http://"+c.Distributor.Admin+"/ring"); strings.Contains(page, owner.Name+"<") || !strings.Contains(page, c.Ingesters[0].Name+"<") {
+		t.Errorf("the ring has %s, or not its own:\n%s", owner.Name, page)
+	}
+}
+
+// certificates makes an authority and a certificate for all nodes.
+func certificates(t *testing.T) Flags {
+	t.Helper()
+	dir := t.TempDir()
+	if err := rpc.WriteCerts(dir, "127.0.0.1"); err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	return Flags{"tls.ca": file("ca.crt"), "tls.cert": file("127.0.0.1.crt"), "tls.key": file("127.0.0.1.key")}
+}
+
+// waitUp waits until a node listens, ready or not.
+func waitUp(t *testing.T, n *Node) {
+	t.Helper()
+	for deadline := time.Now().Add(readyWithin); ; time.Sleep(pollEvery) {
+		err := ping("http://" + n.Admin + "/-/healthy")
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) || !n.Running() {
+			t.Fatalf("%s is not up: %v", n.Name, err)
+		}
+	}
+}
