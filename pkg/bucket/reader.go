@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -275,6 +276,9 @@ func (r *Reader) get(ctx context.Context, f *File, first, count int64) ([][]byte
 	off := first * PageSize
 	length := min(count*PageSize, f.size-off)
 	body, err := r.bkt.GetRange(ctx, f.name, off, length)
+	if err != nil && r.bkt.IsObjNotFoundErr(err) && !errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", fs.ErrNotExist, err) // what vanished is told by one error, whatever the store
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.name, err)
 	}

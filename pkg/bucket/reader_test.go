@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -184,6 +185,19 @@ func TestReaderSharesFlights(t *testing.T) {
 	wg.Wait()
 	if n := inner.gets.Load(); n > 2 {
 		t.Errorf("%d requests for one page", n)
+	}
+}
+
+// A block that was deleted under a reader is told by one error, or nobody would look for what replaced it.
+func TestReaderSaysGone(t *testing.T) {
+	for name, bkt := range map[string]bucket.Bucket{"local": openLocal(t, t.TempDir()), "memory": objstore.NewInMemBucket()} {
+		f := newReader(t, bkt, bucket.CacheConfig{}).File("t/object", page)
+		if _, err := f.Range(t.Context(), 0, 100); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
