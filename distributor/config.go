@@ -17,7 +17,7 @@ type Config struct {
 // Default is what holds where nothing is said.
 func Default() Config {
 	return Config{
-		MaxRequestBytes: 32 * config.MiB,
+		MaxRequestBytes: maxRequestBytes,
 		AckTimeout:      config.Duration(10 * time.Second),
 	}
 }
@@ -25,11 +25,15 @@ func Default() Config {
 // Validate names every field that can't be meant.
 func (c *Config) Validate() error {
 	return errors.Join(
-		config.Between("max_request_bytes", c.MaxRequestBytes, 64*config.KiB, config.GiB),
+		config.Between("max_request_bytes", c.MaxRequestBytes, 64*config.KiB, maxRequestBytes),
 		config.AtLeast("max_inflight_bytes", c.MaxInflightBytes, 0),
 		config.Between("ack_timeout", c.AckTimeout, config.Duration(100*time.Millisecond), config.Duration(10*time.Minute)),
 	)
 }
+
+// maxRequestBytes is the most that requests may be set to: all of one may go to one partition, and an owner's queue and
+// log each hold twice that before they refuse more.
+const maxRequestBytes = 32 * config.MiB
 
 // seriesIdle is how long a series that gets no samples stays in the table. It is longer than the lookback of a query,
 // so that what is active is what a query would show.

@@ -2,7 +2,6 @@ package distributor
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -48,20 +47,18 @@ func (d *Distributor) write(r *http.Request) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	// What a request takes is its body, inflated to several times that, and about as much again as batches. One that
-	// doesn't say its length may be as long as is allowed.
+	// What a request takes is its body, inflated to several times that, and about as much again as batches; writeOut
+	// sees to what is more. One that doesn't say its length may be as long as is allowed.
 	weight := max(r.ContentLength, 4096) * 8
 	if r.ContentLength < 0 {
 		weight = int64(d.cfg.MaxRequestBytes)
 	}
-	weight = min(weight, int64(d.cfg.MaxInflightBytes))
-	if !d.inflight.TryAcquire(weight) {
-		return Written{}, fmt.Errorf("%w: too many write requests at once (distributor.max_inflight_bytes=%s)", ErrUnavailable, d.cfg.MaxInflightBytes)
-	}
-	defer d.inflight.Release(weight)
-
 	req := d.requests.Get().(*request)
 	defer d.requests.Put(req)
+	defer req.release()
+	if err := req.hold(weight); err != nil {
+		return Written{}, err
+	}
 	body, err := req.body.Read(r, int64(d.cfg.MaxRequestBytes))
 	if err != nil {
 		return Written{}, err

@@ -48,24 +48,11 @@ type request struct {
 	view       *ring.View
 	written    Written
 	sent       int
-	exemplars  int // seen
+	exemplars  int   // seen
+	out        int64 // bytes of definitions, descriptions and exemplars in batches
+	held       int64 // bytes of all requests' memory
 	parts      map[int32]*part
 	order      []*part
-}
-
-// part is the batch of one partition.
-type part struct {
-	stream     *stream
-	generation uint32
-	builder    series.Builder
-	pending    []definition
-	receipts   []series.Receipt
-}
-
-// definition is a number that the batch defines.
-type definition struct {
-	key    remote.Key
-	number series.Number
 }
 
 func newRequest(d *Distributor) *request {
@@ -78,6 +65,7 @@ func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, bod
 	if err := r.decoder.Reset(p, body); err != nil {
 		return Written{}, err
 	}
+	defer r.release()
 	r.sender = r.d.sender(id)
 	for range maxRebuilds {
 		if err := r.build(); err != nil {
@@ -99,7 +87,7 @@ func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, bod
 // maxRebuilds bounds how often a request is built again because an owner came back meanwhile.
 const maxRebuilds = 8
 
-// build reads the request into one batch per partition.
+// build reads the request into batches for each partition.
 func (r *request) build() error {
 	r.begin()
 	for n := 0; r.decoder.Next(); n++ {
@@ -145,7 +133,7 @@ func (r *request) begin() {
 	r.window = window{oldest: ms - time.Duration(r.lim.PastWindow).Milliseconds(), newest: ms + time.Duration(r.lim.FutureWindow).Milliseconds(), lim: r.lim}
 	r.sender.adjust(r.lim)
 	r.sender.lastSeen.Store(uint32(r.now.Unix()))
-	r.written, r.sent, r.exemplars = Written{}, 0, 0
+	r.written, r.sent, r.exemplars, r.out = Written{}, 0, 0, 0
 	r.refused.reset()
 	clear(r.parts)
 	r.order = r.order[:0]
@@ -161,15 +149,21 @@ func (r *request) series(s *remote.Series, samples int) error {
 		r.refused.add(v.why, samples, func() string { return v.text })
 		return nil
 	}
-	for _, f := range s.Floats {
+	for i, f := range s.Floats {
 		if f.Time < r.window.oldest || f.Time > r.window.newest {
 			r.refuse(r.window.check(f.Time))
 			continue
+		}
+		if p, n, err = r.room(p, n, i); err != nil {
+			return err
 		}
 		p.builder.Float(n, f.Time, f.Value)
 		r.written.Floats++
 	}
 	for i := range s.Histograms {
+		if p, n, err = r.room(p, n, i); err != nil {
+			return err
+		}
 		r.histogram(p, n, &s.Histograms[i])
 	}
 	if s.Exemplars == 0 {
@@ -181,15 +175,22 @@ func (r *request) series(s *remote.Series, samples int) error {
 // addExemplars adds those of the current series that are valid, while the request may have more.
 func (r *request) addExemplars(p *part, n series.Number, sent int) error {
 	before := r.written.Exemplars
+	var failed error
 	err := r.decoder.Exemplars(r.lim.MaxExemplarsPerRequest-r.exemplars, func(e exemplar.Exemplar) {
-		if exemplarValid(&e) && e.Ts >= r.window.oldest && e.Ts <= r.window.newest {
-			p.builder.Exemplar(n, e)
-			r.written.Exemplars++
+		if failed != nil || !exemplarValid(&e) || e.Ts < r.window.oldest || e.Ts > r.window.newest {
+			return
 		}
+		if p, n, failed = r.room(p, n, 1); failed != nil {
+			return
+		}
+		size := p.builder.Size()
+		p.builder.Exemplar(n, e)
+		r.written.Exemplars++
+		failed = r.writeOut(p.builder.Size() - size)
 	})
 	r.exemplars += sent
 	r.d.metrics.exemplarsDropped.Add(float64(sent - (r.written.Exemplars - before)))
-	return err
+	return errors.Join(err, failed)
 }
 
 func (r *request) histogram(p *part, n series.Number, h *remote.Histogram) {
@@ -228,8 +229,12 @@ func (r *request) locate(k remote.Key) (*part, series.Number, *violation, error)
 	e, known := shard.find(k, uint32(r.now.Unix()))
 	if known && e.limits == r.generation && e.view == r.view.Version && e.defined {
 		p, err := r.part(e.partition)
-		if err != nil || e.generation == p.generation {
-			return p, e.number, nil, err
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		if e.generation == p.generation {
+			p.used += e.size()
+			return p, e.number, nil, nil
 		}
 	}
 	return r.define(shard, k, e, known)
@@ -266,12 +271,10 @@ func (r *request) define(shard *shard, k remote.Key, e entry, known bool) (*part
 		e.number, e.generation = p.stream.number()
 	}
 	e.view = r.view.Version
-	if !e.defined {
-		p.builder.Define(e.number, ls)
-		p.pending = append(p.pending, definition{k, e.number})
-		if err := r.seriesMetadata(p, ls); err != nil {
-			return nil, 0, nil, err
-		}
+	if e.defined {
+		p.used += e.size()
+	} else if err := r.addDefinition(p, k, &e, ls); err != nil {
+		return nil, 0, nil, err
 	}
 	if shard.put(k, e) {
 		r.sender.series.Add(1)
@@ -279,29 +282,14 @@ func (r *request) define(shard *shard, k remote.Key, e entry, known bool) (*part
 	return p, e.number, nil, nil
 }
 
-// part is the batch of a partition, begun on its first use.
-func (r *request) part(partition int32) (*part, error) {
-	if p := r.parts[partition]; p != nil {
-		return p, nil
-	}
-	st := r.d.stream(partition, r.view)
-	if st == nil {
-		return nil, fmt.Errorf("%w: partition %d has gone", ErrUnavailable, partition)
-	}
-	if n := len(r.order); n < cap(r.order) {
-		r.order = r.order[:n+1]
-	} else {
-		r.order = append(r.order, nil)
-	}
-	p := r.order[len(r.order)-1]
-	if p == nil {
-		p = &part{}
-		r.order[len(r.order)-1] = p
-	}
-	p.stream, p.generation, p.pending, p.receipts = st, st.currentGeneration(), p.pending[:0], nil
-	p.builder.Reset(series.StreamID{Distributor: r.d.incarnation, Generation: p.generation, Partition: partition}, r.sender.id)
-	r.parts[partition] = p
-	return p, nil
+// addDefinition says in the batch what the entry's number stands for.
+func (r *request) addDefinition(p *part, k remote.Key, e *entry, ls labels.Labels) error {
+	before := p.builder.Size()
+	p.builder.Define(e.number, ls)
+	size := p.builder.Size() - before
+	e.setSize(size)
+	p.pending = append(p.pending, definition{k, e.number})
+	return errors.Join(r.writeOut(size), r.seriesMetadata(p, ls))
 }
 
 // token is a series' place in the ring, the same in every process.
@@ -326,7 +314,7 @@ func (r *request) metadata() error {
 			failed = err
 			return
 		}
-		p.builder.Metadata(m)
+		failed = r.describe(p, m)
 	})
 	return errors.Join(err, failed)
 }
@@ -338,8 +326,14 @@ func (r *request) seriesMetadata(p *part, ls labels.Labels) error {
 		return err
 	}
 	m.Family = family(ls.Get(labels.MetricName), m.Type)
+	return r.describe(p, m)
+}
+
+// describe adds a family's description to the batch.
+func (r *request) describe(p *part, m series.Metadata) error {
+	before := p.builder.Size()
 	p.builder.Metadata(m)
-	return nil
+	return r.writeOut(p.builder.Size() - before)
 }
 
 // cut shortens what is too long in a family's description; false if its name is what is too long.
@@ -362,54 +356,3 @@ func family(name string, t model.MetricType) string {
 	}
 	return name
 }
-
-// send hands every part to its owners.
-func (r *request) send() error {
-	for _, p := range r.order {
-		if p.builder.Empty() {
-			continue
-		}
-		batch := p.builder.AppendTo(make([]byte, 0, p.builder.Size()))
-		receipts, whole, err := p.stream.push(p.generation, batch)
-		if err != nil {
-			return err
-		}
-		p.receipts = receipts
-		if !whole {
-			continue // some owner lacks these definitions: the next request sends them again
-		}
-		for _, def := range p.pending {
-			r.sender.table.shard(def.key).setDefined(def.key, def.number, p.generation)
-		}
-	}
-	return nil
-}
-
-// await waits for a quorum of every part.
-func (r *request) await(ctx context.Context) (Written, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(r.d.cfg.AckTimeout), errAckTimeout)
-	defer cancel()
-	var errs []error
-	for _, p := range r.order {
-		if p.builder.Empty() {
-			continue
-		}
-		ack, err := await(ctx, p.receipts, ring.Quorum(r.view.ReplicationFactor))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("partition %d: %w", p.stream.partition, err))
-		} else if ack.Conflicts > 0 {
-			r.refused.add(conflict, ack.Conflicts, func() string { return ack.First })
-		}
-	}
-	if len(errs) > 0 {
-		return Written{}, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(errs...))
-	}
-	w := r.written
-	if w.Refused = r.refused.total; w.Refused > 0 {
-		w.Message = r.refused.message(r.sent)
-	}
-	r.d.metrics.took(w, &r.refused)
-	return w, nil
-}
-
-var errAckTimeout = errors.New("too few owners have synced within distributor.ack_timeout")

@@ -1,6 +1,7 @@
 package distributor
 
 import (
+	"math"
 	"sync"
 
 	"github.com/varve-io/varve/pkg/remote"
@@ -17,7 +18,13 @@ type entry struct {
 	limits     uint32        // generation of the limits that it was found valid under
 	seen       uint32        // Unix seconds of its latest sample
 	defined    bool          // its number's definition is on the stream
+	units      uint16        // the size of its definition
 }
+
+// size is that of the series' definition in a batch, in bytes, rounded up.
+func (e *entry) size() int { return int(e.units) * 64 }
+
+func (e *entry) setSize(n int) { e.units = uint16(min((n+63)/64, math.MaxUint16)) }
 
 // table finds the entries of one tenant. Its parts have a lock each, so that requests rarely meet.
 type table struct {

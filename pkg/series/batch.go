@@ -57,6 +57,9 @@ func (b *Builder) Samples() int { return b.floats + b.histograms }
 // Stream is the dictionary that the batch's numbers belong to.
 func (b *Builder) Stream() StreamID { return b.stream }
 
+// Tenant is whose samples they are.
+func (b *Builder) Tenant() tenant.ID { return b.tenant }
+
 // Define says which series a number stands for.
 func (b *Builder) Define(n Number, ls labels.Labels) {
 	b.definitions = appendDelta(b.definitions, int64(n)-int64(b.lastDefined))

@@ -151,7 +151,7 @@ func (l *Limits) Validate() error {
 		config.Between("max_labels_per_series", l.MaxLabelsPerSeries, 1, 10_000),
 		config.Between("max_label_name_length", l.MaxLabelNameLength, 8, 64<<10), // "__name__"
 		config.Between("max_label_value_length", l.MaxLabelValueLength, 1, 1<<20),
-		config.Between("max_labels_size", l.MaxLabelsSize, 64, 4*config.MiB),
+		config.Between("max_labels_size", l.MaxLabelsSize, 64, config.MiB),
 		config.Between("max_histogram_buckets", l.MaxHistogramBuckets, 1, 100_000),
 		config.Between("max_metadata_length", l.MaxMetadataLength, 0, 1<<20),
 		config.AtLeast("max_samples_per_request", l.MaxSamplesPerRequest, 1),

@@ -1,0 +1,198 @@
+package distributor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varve-io/varve/pkg/remote"
+	"github.com/varve-io/varve/pkg/ring"
+	"github.com/varve-io/varve/pkg/series"
+)
+
+// batchBytes is where one batch of a request ends and the next one for the same partition begins. It holds for the
+// batch together with the definitions of the series that it uses, because an owner logs those once more, in one
+// record, when this batch is the first of an epoch that uses them. Only the series at the edge goes beyond it, with
+// its labels, description and one histogram (a few MiB where limits are as wide as they can be), so that both stay
+// well below the largest record that the log takes, and the largest batch that a link takes.
+const batchBytes = 4 << 20
+
+// part is what one partition gets of a request: batches, in the order in which its owners must get them.
+type part struct {
+	stream     *stream
+	generation uint32
+	builder    series.Builder // of the batch that isn't finished
+	used       int            // bytes of the definitions of series that it uses
+	pending    []definition
+	batches    []batch
+}
+
+// batch is one that is finished.
+type batch struct {
+	encoded  []byte
+	pending  int // where its definitions end in the part's
+	receipts []series.Receipt
+}
+
+// definition is a number that a batch defines.
+type definition struct {
+	key    remote.Key
+	number series.Number
+}
+
+// begin makes the part that of another request.
+func (p *part) begin(st *stream) {
+	p.stream, p.generation, p.used = st, st.currentGeneration(), 0
+	p.pending = p.pending[:0]
+	p.forget()
+}
+
+// forget lets go of the batches.
+func (p *part) forget() {
+	clear(p.batches)
+	p.batches = p.batches[:0]
+}
+
+func (p *part) full() bool { return p.builder.Size()+p.used >= batchBytes }
+
+// finish ends the batch, if there is anything in it, and begins another.
+func (p *part) finish() {
+	if p.builder.Empty() {
+		return
+	}
+	encoded := p.builder.AppendTo(make([]byte, 0, p.builder.Size()))
+	p.batches = append(p.batches, batch{encoded: encoded, pending: len(p.pending)})
+	p.builder.Reset(p.builder.Stream(), p.builder.Tenant())
+	p.used = 0
+}
+
+// part is that of a partition, with room in its batch.
+func (r *request) part(partition int32) (*part, error) {
+	if p := r.parts[partition]; p != nil {
+		if p.full() {
+			p.finish()
+		}
+		return p, nil
+	}
+	st := r.d.stream(partition, r.view)
+	if st == nil {
+		return nil, fmt.Errorf("%w: partition %d has gone", ErrUnavailable, partition)
+	}
+	if n := len(r.order); n < cap(r.order) {
+		r.order = r.order[:n+1]
+	} else {
+		r.order = append(r.order, nil)
+	}
+	p := r.order[len(r.order)-1]
+	if p == nil {
+		p = &part{}
+		r.order[len(r.order)-1] = p
+	}
+	p.begin(st)
+	p.builder.Reset(series.StreamID{Distributor: r.d.incarnation, Generation: p.generation, Partition: partition}, r.sender.id)
+	r.parts[partition] = p
+	return p, nil
+}
+
+// room is where the i-th sample of the current series goes; the first goes where locate said. A batch that is full is
+// followed by another, in which the series is defined again unless its definition has gone out: no batch needs what
+// another one of the request defines.
+func (r *request) room(p *part, n series.Number, i int) (*part, series.Number, error) {
+	if i == 0 || !p.full() {
+		return p, n, nil
+	}
+	p, n, v, err := r.locate(r.decoder.Series.Key)
+	if v != nil { // the table has forgotten it just now, and there are too many others
+		err = fmt.Errorf("%w: %s", ErrUnavailable, v.text)
+	}
+	return p, n, err
+}
+
+// writeOut counts the bytes that a request of 2.0 may hold once and a batch holds for each of its series.
+func (r *request) writeOut(n int) error {
+	r.out += int64(n)
+	if most := r.d.cfg.MaxRequestBytes; r.out > int64(most) {
+		return fmt.Errorf("%w: its labels and descriptions, written out, are more than %s (distributor.max_request_bytes)", remote.ErrTooLarge, most)
+	}
+	if inMemory := 2 * r.out; inMemory > r.held { // as columns, and as batches
+		return r.hold(inMemory + 64<<10)
+	}
+	return nil
+}
+
+// hold makes sure that so many bytes of all requests' memory are this one's. One that needs more than there is gets it
+// when it is alone.
+func (r *request) hold(n int64) error {
+	more := min(n, int64(r.d.cfg.MaxInflightBytes)) - r.held
+	if more <= 0 {
+		return nil
+	}
+	if !r.d.inflight.TryAcquire(more) {
+		return fmt.Errorf("%w: too many write requests at once (distributor.max_inflight_bytes=%s)", ErrUnavailable, r.d.cfg.MaxInflightBytes)
+	}
+	r.held += more
+	return nil
+}
+
+// release gives back the memory that the request held.
+func (r *request) release() {
+	r.d.inflight.Release(r.held)
+	r.held = 0
+	for _, p := range r.order {
+		p.forget()
+	}
+}
+
+// send hands every batch to its owners.
+func (r *request) send() error {
+	for _, p := range r.order {
+		p.finish()
+		first := 0
+		for i := range p.batches {
+			b := &p.batches[i]
+			receipts, whole, err := p.stream.push(p.generation, b.encoded)
+			if err != nil {
+				return err
+			}
+			b.receipts = receipts
+			if whole { // else some owner lacks these definitions: the next request sends them again
+				for _, def := range p.pending[first:b.pending] {
+					r.sender.table.shard(def.key).setDefined(def.key, def.number, p.generation)
+				}
+			}
+			first = b.pending
+		}
+	}
+	return nil
+}
+
+// await waits for a quorum of every batch.
+func (r *request) await(ctx context.Context) (Written, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(r.d.cfg.AckTimeout), errAckTimeout)
+	defer cancel()
+	var errs []error
+	for _, p := range r.order {
+		for _, b := range p.batches {
+			ack, err := await(ctx, b.receipts, ring.Quorum(r.view.ReplicationFactor))
+			if err != nil {
+				errs = append(errs, fmt.Errorf("partition %d: %w", p.stream.partition, err))
+				break // its other batches will hardly fare better
+			}
+			if ack.Conflicts > 0 {
+				r.refused.add(conflict, ack.Conflicts, func() string { return ack.First })
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return Written{}, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(errs...))
+	}
+	w := r.written
+	if w.Refused = r.refused.total; w.Refused > 0 {
+		w.Message = r.refused.message(r.sent)
+	}
+	r.d.metrics.took(w, &r.refused)
+	return w, nil
+}
+
+var errAckTimeout = errors.New("too few owners have synced within distributor.ack_timeout")
