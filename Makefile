@@ -14,7 +14,7 @@ versitygw_PKG       := github.com/versity/versitygw/cmd/versitygw
 fake-gcs-server_PKG := github.com/fsouza/fake-gcs-server
 etcd_PKG            := go.etcd.io/etcd/server/v3
 
-.PHONY: build run test unit integration check lint parts clean
+.PHONY: build run test unit integration soak check lint parts clean
 .DEFAULT_GOAL := build
 
 build: ## The varve binary at the root.
@@ -44,7 +44,10 @@ unit: ## Every package but integration.
 	$(GO) test -timeout=10m $$($(GO) list ./... | grep -v /integration)
 
 integration: parts $(BIN)/varve $(BIN)/loadgen ## Real processes on 127.0.0.1.
-	$(GO) test -timeout=15m -count=1 ./integration/...
+	$(GO) test -timeout=15m -count=1 -parallel=6 ./integration/...  # waiting, not work, takes the time
+
+soak: parts $(BIN)/varve $(BIN)/loadgen ## Half an hour of kill -9; VARVE_TEST_CYCLES changes how long.
+	VARVE_TEST_CYCLES=$${VARVE_TEST_CYCLES:-600} $(GO) test -timeout=0 -count=1 -v -parallel=6 -run=TestKill9 ./integration
 
 check: ## Quick and without parts.
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }
