@@ -244,3 +244,33 @@ func TestWhatARequestWritesOutIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// An owner that joins while a request is on its way has it built again: the tenant's rate isn't charged again.
+func TestARequestIsChargedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t, 1, "a")
+		synctest.Wait()
+		y.limits.set(func(l *tenant.Limits) { l.MaxSamplesPerSecond, l.MaxSamplesBurst = 1, 3 })
+		r := newRequest(y.Distributor)
+		if err := r.decoder.Reset(remote.WriteV1, bodyOf(t, time.Now(), 1, "x", "y", "z")); err != nil {
+			t.Fatal(err)
+		}
+		r.sender = y.sender(tenant.Anonymous)
+		for n := range 3 {
+			if err := r.build(); err != nil {
+				t.Fatalf("building %d: %v", n, err)
+			}
+			y.keepers.bounce("a")
+			time.Sleep(time.Second / 2)
+			synctest.Wait()
+			if err := r.send(); !errors.Is(err, errStale) {
+				t.Fatalf("building %d is not stale: %v", n, err)
+			}
+			r.decoder.Rewind()
+		}
+		r.release()
+		if _, err := y.push(time.Now(), 1, "x", "y", "z"); !errors.Is(err, ErrRate) {
+			t.Errorf("the rate was not charged at all: %v", err)
+		}
+	})
+}

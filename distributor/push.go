@@ -49,6 +49,7 @@ type request struct {
 	written    Written
 	sent       int
 	exemplars  int   // seen
+	charged    int   // samples that the tenant's rate was charged with
 	out        int64 // bytes of definitions, descriptions and exemplars in batches
 	held       int64 // bytes of all requests' memory
 	parts      map[int32]*part
@@ -66,7 +67,7 @@ func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, bod
 		return Written{}, err
 	}
 	defer r.release()
-	r.sender = r.d.sender(id)
+	r.sender, r.charged = r.d.sender(id), 0
 	for range maxRebuilds {
 		if err := r.build(); err != nil {
 			return Written{}, err
@@ -112,9 +113,19 @@ func (r *request) build() error {
 	if err := r.metadata(); err != nil {
 		return err
 	}
-	if n := r.written.Floats + r.written.Histograms; !r.sender.samples.AllowN(r.now, n) {
-		return fmt.Errorf("%w: %w", ErrRate, &tenant.LimitError{Limit: tenant.MaxSamplesPerSecond, Max: r.lim.MaxSamplesPerSecond, Subject: fmt.Sprintf("tenant %s sends %d samples more", r.sender.id, n)})
+	return r.charge(r.written.Floats + r.written.Histograms)
+}
+
+// charge takes samples off the tenant's rate, less what an earlier building of the request has taken.
+func (r *request) charge(samples int) error {
+	more := samples - r.charged
+	if more <= 0 {
+		return nil
 	}
+	if !r.sender.samples.AllowN(r.now, more) {
+		return fmt.Errorf("%w: %w", ErrRate, &tenant.LimitError{Limit: tenant.MaxSamplesPerSecond, Max: r.lim.MaxSamplesPerSecond, Subject: fmt.Sprintf("tenant %s sends %d samples more", r.sender.id, more)})
+	}
+	r.charged = samples
 	return nil
 }
 

@@ -30,7 +30,7 @@ type Limits struct {
 
 	// Quotas: over a rate is a 429, over the number of series a 400.
 	MaxSamplesPerSecond   int `yaml:"max_samples_per_second" help:"samples that may be written per second; 0 for no limit"`
-	MaxSamplesBurst       int `yaml:"max_samples_burst" help:"samples that may be written at once above the rate"`
+	MaxSamplesBurst       int `yaml:"max_samples_burst" help:"samples that may be written at once above the rate; at least max_samples_per_request"`
 	MaxActiveSeries       int `yaml:"max_active_series" help:"series that may be active at once; 0 for no limit"`
 	MaxNewSeriesPerSecond int `yaml:"max_new_series_per_second" help:"series that may be created per second; 0 for no limit"`
 	MaxNewSeriesBurst     int `yaml:"max_new_series_burst" help:"series that may be created at once above the rate"`
@@ -156,11 +156,11 @@ func (l *Limits) Validate() error {
 		config.Between("max_metadata_length", l.MaxMetadataLength, 0, 1<<20),
 		config.AtLeast("max_samples_per_request", l.MaxSamplesPerRequest, 1),
 		config.AtLeast("max_exemplars_per_request", l.MaxExemplarsPerRequest, 0),
-		rate("max_samples_burst", l.MaxSamplesPerSecond, l.MaxSamplesBurst),
+		rate("max_samples_burst", l.MaxSamplesPerSecond, l.MaxSamplesBurst, l.MaxSamplesPerRequest),
 		config.AtLeast("max_samples_per_second", l.MaxSamplesPerSecond, 0),
 		config.AtLeast("max_active_series", l.MaxActiveSeries, 0),
 		config.AtLeast("max_new_series_per_second", l.MaxNewSeriesPerSecond, 0),
-		rate("max_new_series_burst", l.MaxNewSeriesPerSecond, l.MaxNewSeriesBurst),
+		rate("max_new_series_burst", l.MaxNewSeriesPerSecond, l.MaxNewSeriesBurst, 1),
 		config.Between("max_query_length", l.MaxQueryLength, 1, 16*config.MiB),
 		config.Between("max_query_depth", l.MaxQueryDepth, 1, 10_000),
 		config.Between("max_query_steps", l.MaxQuerySteps, 1, 10_000_000),
@@ -170,10 +170,10 @@ func (l *Limits) Validate() error {
 	)
 }
 
-// rate refuses a burst that would let nothing through at a rate that is limited.
-func rate(field string, perSecond, burst int) error {
+// rate refuses a burst that would never let something through that takes so much at once.
+func rate(field string, perSecond, burst, atOnce int) error {
 	if perSecond <= 0 {
 		return config.AtLeast(field, burst, 0)
 	}
-	return config.AtLeast(field, burst, 1)
+	return config.AtLeast(field, burst, atOnce)
 }

@@ -36,7 +36,7 @@ func TestDefaultLimitsHoldAMillionSeries(t *testing.T) {
 
 func TestLimitsValidate(t *testing.T) {
 	var l Limits
-	l.FutureWindow, l.MaxSamplesPerSecond = -1, 5
+	l.FutureWindow, l.MaxSamplesPerSecond, l.MaxSamplesPerRequest, l.MaxSamplesBurst = -1, 5, 100, 99
 	err := l.Validate()
 	if err == nil {
 		t.Fatal("no error")
@@ -44,7 +44,7 @@ func TestLimitsValidate(t *testing.T) {
 	for _, want := range []string{
 		"future_window is -1ns, must be from 0s to 365d",
 		"past_window is 0s, must be from 1m to 36500d",
-		"max_samples_burst is 0, must be at least 1",
+		"max_samples_burst is 99, must be at least 100",
 		"max_query_length is 0, must be from 1 to 16MiB",
 	} {
 		if !strings.Contains(err.Error(), want) {
