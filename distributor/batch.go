@@ -9,6 +9,7 @@ import (
 	"github.com/varve-io/varve/pkg/remote"
 	"github.com/varve-io/varve/pkg/ring"
 	"github.com/varve-io/varve/pkg/series"
+	"github.com/varve-io/varve/pkg/tenant"
 )
 
 // batchBytes is where one batch of a request ends and the next one for the same partition begins. It holds for the
@@ -167,7 +168,8 @@ func (r *request) send() error {
 	return nil
 }
 
-// await waits for a quorum of every batch.
+// await waits for a quorum of every batch. Series that came too fast are no error of the sender's: it is to send all of
+// it again, for which the error is; what is stored stays.
 func (r *request) await(ctx context.Context) (Written, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(r.d.cfg.AckTimeout), errAckTimeout)
 	defer cancel()
@@ -192,6 +194,9 @@ func (r *request) await(ctx context.Context) (Written, error) {
 		w.Message = r.refused.message(r.sent)
 	}
 	r.d.metrics.took(w, &r.refused)
+	if r.refused.has(tenant.MaxNewSeriesPerSecond) {
+		return w, fmt.Errorf("%w: %s", ErrUnavailable, w.Message)
+	}
 	return w, nil
 }
 

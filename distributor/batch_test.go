@@ -274,3 +274,34 @@ func TestARequestIsChargedOnce(t *testing.T) {
 		}
 	})
 }
+
+// Series that come too fast are late, and not lost: the sender is told to come again until all are in.
+func TestNewSeriesThatComeTooFast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t, 1, "a")
+		synctest.Wait()
+		y.limits.set(func(l *tenant.Limits) { l.MaxNewSeriesPerSecond, l.MaxNewSeriesBurst = 2, 3 })
+		at := time.Now()
+		for _, stored := range []int{3, 5, 7, 8} {
+			w, err := y.push(at, 1, "a", "b", "c", "d", "e", "f", "g", "h")
+			if n := len(y.keepers["a"].samples); n != stored || w.Floats != stored {
+				t.Fatalf("%d samples are stored, %d said to be, want %d: %v", n, w.Floats, stored, err)
+			}
+			if stored == 8 {
+				if err != nil {
+					t.Error(err)
+				}
+				break
+			}
+			if statusOf(err) != 503 || !strings.Contains(err.Error(), "max_new_series_per_second") || !strings.Contains(err.Error(), "the rest is stored") {
+				t.Errorf("%d: %v", statusOf(err), err)
+			}
+			time.Sleep(time.Second)
+		}
+		y.limits.set(func(l *tenant.Limits) { l.MaxActiveSeries = 8 })
+		if w, err := y.push(at, 1, "a", "z"); err != nil || w.Refused != 1 || !strings.Contains(w.Message, "max_active_series") {
+			t.Errorf("over the number of series: %+v %v", w, err)
+		}
+		y.sound()
+	})
+}

@@ -15,7 +15,7 @@ import (
 var Paths = [...]string{"/api/v1/push", "/api/v1/write"}
 
 // ServeHTTP takes a write request: 204 if all of it is stored, 400 with the reasons if some of it was refused (the
-// rest is stored), 429 over a tenant's own rate, 503 where sending it again will help.
+// rest is stored), 429 over a tenant's own rate, 503 where sending it again will help (some of it may be stored).
 func (d *Distributor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)

@@ -60,8 +60,9 @@ func newRequest(d *Distributor) *request {
 	return &request{d: d, decoder: remote.NewRequest(d.hasher), parts: map[int32]*part{}}
 }
 
-// push stores what an inflated request holds. Errors wrap remote.ErrMalformed, ErrRate, ErrUnavailable, or are a
-// *tenant.LimitError; then nothing was refused for good: unless the sender gave up, it may send it all again.
+// push stores what an inflated request holds. Errors wrap remote.ErrMalformed, remote.ErrTooLarge, ErrRate,
+// ErrUnavailable, or are a *tenant.LimitError. After ErrUnavailable some of it may be stored, and the sender sends all of
+// it again; Written then says what is known to be.
 func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, body []byte) (Written, error) {
 	if err := r.decoder.Reset(p, body); err != nil {
 		return Written{}, err

@@ -46,6 +46,9 @@ func (r *refusals) add(why reason, samples int, first func() string) {
 	r.total += samples
 }
 
+// has tells whether the limit refused any.
+func (r *refusals) has(l tenant.LimitName) bool { return r.by[limitReason(l)] != nil }
+
 func (r *refusals) reset() { *r = refusals{order: r.order[:0]} }
 
 // message tells the sender what was refused and why, and that the rest is stored.

@@ -28,7 +28,7 @@ type Limits struct {
 	MaxSamplesPerRequest   int `yaml:"max_samples_per_request" help:"samples and histograms of one write request"`
 	MaxExemplarsPerRequest int `yaml:"max_exemplars_per_request" help:"exemplars of one write request; more are dropped"`
 
-	// Quotas: over a rate is a 429, over the number of series a 400.
+	// Quotas: over the rate of samples is a 429, over that of new series a 503, over the number of series a 400.
 	MaxSamplesPerSecond   int `yaml:"max_samples_per_second" help:"samples that may be written per second; 0 for no limit"`
 	MaxSamplesBurst       int `yaml:"max_samples_burst" help:"samples that may be written at once above the rate; at least max_samples_per_request"`
 	MaxActiveSeries       int `yaml:"max_active_series" help:"series that may be active at once; 0 for no limit"`
