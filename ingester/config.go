@@ -33,7 +33,7 @@ const (
 	maxExemplars  = 100_000          // kept per tenant and epoch
 	maxFamilies   = 20_000           // metric families described per tenant
 	releasedFor   = 24 * time.Hour   // how long a released block is told of; readers use no older catalog
-	maxReleased   = 10_000           // released blocks that are told of, all tenants
+	maxReleased   = 4096             // released blocks that are told of, per tenant
 	shipEvery     = 10 * time.Second // between looks for blocks to ship and to release
 	shipRetryMost = 5 * time.Minute  // the longest pause after failed attempts
 )

@@ -153,7 +153,7 @@ func (i *Ingester) open(ctx context.Context) error {
 		return err
 	}
 	i.witness = w
-	if err := i.blocks.open(ctx); err != nil {
+	if err := i.blocks.open(ctx, func(id tenant.ID, b ulid.ULID) error { return i.lostBlock(ctx, id, b) }); err != nil {
 		return err
 	}
 	o := i.deps.WAL

@@ -2,7 +2,6 @@ package ingester
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -29,7 +29,7 @@ type localBlocks struct {
 
 	mu       sync.RWMutex
 	byTenant map[tenant.ID][]*localBlock
-	released []released
+	released releasedList
 }
 
 // localBlock is one block. Its reference count keeps it open for the selections that read it.
@@ -43,22 +43,15 @@ type localBlock struct {
 	readers sync.WaitGroup
 }
 
-// released is a block that was let go of. The list of them is on disk too: readers rely on it when their catalogs are
-// old because the bucket is gone.
-type released struct {
-	Tenant string    `json:"tenant"`
-	Block  ulid.ULID `json:"block"`
-	At     time.Time `json:"at"`
-}
-
 func newLocalBlocks(dir string, logger *slog.Logger) *localBlocks {
-	return &localBlocks{dir: dir, logger: logger, byTenant: map[tenant.ID][]*localBlock{}}
+	return &localBlocks{dir: dir, logger: logger, byTenant: map[tenant.ID][]*localBlock{}, released: releasedList{path: dir + "-released.json"}}
 }
 
 // open opens the blocks that an earlier process left. What it left unfinished is removed: the log still has it.
-func (l *localBlocks) open(ctx context.Context) error {
-	if err := l.loadReleased(); err != nil {
-		return err
+// A damaged one is set aside, once lost has taken note of it.
+func (l *localBlocks) open(ctx context.Context, lost func(tenant.ID, ulid.ULID) error) error {
+	if err := l.released.load(); err != nil {
+		l.logger.Error("the list of released blocks is damaged: a new one is begun", "error", err)
 	}
 	tenants, err := os.ReadDir(l.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,7 +70,7 @@ func (l *localBlocks) open(ctx context.Context) error {
 			return err
 		}
 		for _, e := range entries {
-			if err := l.openOne(ctx, id, e.Name()); err != nil {
+			if err := l.openOne(ctx, id, e.Name(), lost); err != nil {
 				return err
 			}
 		}
@@ -85,19 +78,55 @@ func (l *localBlocks) open(ctx context.Context) error {
 	return nil
 }
 
-func (l *localBlocks) openOne(ctx context.Context, id tenant.ID, name string) error {
+func (l *localBlocks) openOne(ctx context.Context, id tenant.ID, name string, lost func(tenant.ID, ulid.ULID) error) error {
 	dir := filepath.Join(l.dir, id.String(), name)
-	if strings.HasPrefix(name, releasing) {
+	if strings.HasPrefix(name, damaged) {
+		l.logger.Warn("a damaged block is still on the disk", "dir", dir)
+		return nil
+	}
+	blockID, err := ulid.ParseStrict(name)
+	if err != nil { // one that was never finished, or was let go of
 		return os.RemoveAll(dir)
 	}
-	if _, err := ulid.ParseStrict(name); err != nil {
-		return os.RemoveAll(dir)
+	m, err := readWhole(dir)
+	if err == nil && m.ULID != blockID {
+		err = fmt.Errorf("its meta.json is that of block %s", m.ULID)
 	}
+	if err == nil {
+		err = l.add(ctx, id, m, time.Time{})
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil, errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return fmt.Errorf("open local block %s of tenant %s: %w", name, id, err) // which says nothing of the block
+	}
+	l.logger.Error("a local block is damaged: it is set aside", "block", name, "tenant", id, "error", err)
+	if err := lost(id, blockID); err != nil {
+		return err
+	}
+	return os.Rename(dir, filepath.Join(filepath.Dir(dir), damaged+name))
+}
+
+// damaged begins the name of a directory that was set aside. Nobody removes it.
+const damaged = "damaged-"
+
+// readWhole reads a block's meta.json, and sees that its files have their sizes.
+func readWhole(dir string) (block.Meta, error) {
 	m, err := block.ReadMeta(dir)
-	if err != nil {
-		return fmt.Errorf("open local block %s of tenant %s: %w", name, id, err)
+	if err != nil || m.Varve == nil {
+		return m, err
 	}
-	return l.add(ctx, id, m, time.Time{})
+	for _, f := range m.Varve.Files {
+		info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(f.Name)))
+		if err != nil {
+			return m, err
+		}
+		if info.Size() != f.Size {
+			return m, fmt.Errorf("%s has %d bytes, not %d", f.Name, info.Size(), f.Size)
+		}
+	}
+	return m, nil
 }
 
 // add opens a block and begins to answer for it.
@@ -164,45 +193,27 @@ func (l *localBlocks) safeSince(b *localBlock) time.Time {
 	return b.safe
 }
 
-func (l *localBlocks) releasedPath() string { return l.dir + "-released.json" }
-
-func (l *localBlocks) loadReleased() error {
-	data, err := os.ReadFile(l.releasedPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &l.released)
-	}
-	if err != nil {
-		return fmt.Errorf("read the list of released blocks: %w", err)
-	}
-	return nil
-}
-
-// noteReleased adds a block to the list, and drops what is too old for anybody to ask.
-func (l *localBlocks) noteReleased(b *localBlock, now time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.released = slices.DeleteFunc(l.released, func(r released) bool { return now.Sub(r.At) > releasedFor })
-	l.released = append(l.released, released{b.tenant.String(), b.Meta().ULID, now})
-	l.released = l.released[max(0, len(l.released)-maxReleased):]
-	data, err := json.Marshal(l.released)
-	if err != nil {
-		return err
-	}
-	return saveFile(l.releasedPath(), data)
-}
-
 // releasing begins the name of a directory that is being removed.
 const releasing = "releasing-"
 
-// release stops answering for a block, and removes it once nobody reads it.
-func (l *localBlocks) release(b *localBlock, now time.Time) error {
-	id := b.Meta().ULID
-	if err := l.noteReleased(b, now); err != nil {
-		return err
+// release stops answering for blocks, and removes them once nobody reads them. Readers are told of all of them first.
+func (l *localBlocks) release(blocks []*localBlock, now time.Time) error {
+	if len(blocks) == 0 {
+		return nil
 	}
+	if err := l.released.add(blocks, now); err != nil {
+		return fmt.Errorf("note released blocks: %w", err)
+	}
+	var errs []error
+	for _, b := range blocks {
+		if err := l.remove(b); err != nil {
+			errs = append(errs, fmt.Errorf("remove block %s of tenant %s: %w", b.Meta().ULID, b.tenant, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l *localBlocks) remove(b *localBlock) error {
 	l.mu.Lock()
 	l.byTenant[b.tenant] = slices.DeleteFunc(slices.Clone(l.byTenant[b.tenant]), func(o *localBlock) bool { return o == b })
 	if len(l.byTenant[b.tenant]) == 0 {
@@ -213,24 +224,11 @@ func (l *localBlocks) release(b *localBlock, now time.Time) error {
 	if err := b.Close(); err != nil {
 		return err
 	}
-	trash := filepath.Join(filepath.Dir(b.dir), releasing+id.String())
+	trash := filepath.Join(filepath.Dir(b.dir), releasing+b.Meta().ULID.String())
 	if err := os.Rename(b.dir, trash); err != nil {
 		return err
 	}
 	return os.RemoveAll(trash)
-}
-
-// releasedOf is the blocks of a tenant that were released lately.
-func (l *localBlocks) releasedOf(id tenant.ID) []ulid.ULID {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	var out []ulid.ULID
-	for _, r := range l.released {
-		if r.Tenant == id.String() {
-			out = append(out, r.Block)
-		}
-	}
-	return out
 }
 
 func (l *localBlocks) close() {

@@ -77,7 +77,7 @@ func letGo(blocks []*localBlock) {
 
 func (i *Ingester) standingFor(id tenant.ID) series.Standing {
 	s := i.Standing()
-	s.Released = i.blocks.releasedOf(id)
+	s.Released = i.blocks.released.of(id)
 	return s
 }
 

@@ -71,6 +71,7 @@ func (i *Ingester) release(ctx context.Context) {
 	i.releaseMu.Lock()
 	defer i.releaseMu.Unlock()
 	now := i.deps.Now()
+	var due []*localBlock
 	for _, b := range i.blocks.all() {
 		safe := i.blocks.safeSince(b)
 		if safe.IsZero() || now.Sub(safe) < time.Duration(i.cfg.Grace) {
@@ -79,16 +80,17 @@ func (i *Ingester) release(ctx context.Context) {
 		known, err := i.deps.Catalog.Knows(ctx, b.tenant, b.Meta().ULID)
 		if err != nil {
 			i.logger.Warn("look for a block before letting it go", "block", b.Meta().ULID, "error", err)
-			return
+			break
 		}
 		if !known {
 			i.logger.Error("catalog has lost a block: it is shipped again", "block", b.Meta().ULID, "tenant", b.tenant)
 			i.blocks.markSafe(b, time.Time{})
 			continue
 		}
-		if err := i.blocks.release(b, now); err != nil {
-			i.logger.Warn("remove a local block", "block", b.Meta().ULID, "error", err)
-		}
+		due = append(due, b)
+	}
+	if err := i.blocks.release(due, now); err != nil {
+		i.logger.Warn("release local blocks", "error", err)
 	}
 }
 

@@ -12,8 +12,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/varve-io/varve/pkg/ring"
 	"github.com/varve-io/varve/pkg/series"
+	"github.com/varve-io/varve/pkg/tenant"
 )
 
 // witness is whether this owner still has everything that it ever acked. It is kept on disk, so that a disk that was
@@ -211,4 +214,16 @@ func partitionIDs(v *ring.View) []int32 {
 		ids[n] = p.ID
 	}
 	return ids
+}
+
+// lostBlock notes that a local block can't be read. Unless the catalog has it, acked samples are lost with it.
+func (i *Ingester) lostBlock(ctx context.Context, id tenant.ID, b ulid.ULID) error {
+	i.metrics.damagedBlocks.Inc()
+	known, err := i.deps.Catalog.Knows(ctx, id, b)
+	if known && err == nil {
+		i.logger.Info("the catalog has the damaged block: nothing is lost", "block", b, "tenant", id)
+		return nil
+	}
+	i.logger.Error("the catalog isn't known to have the damaged block: acked samples of this replica are lost", "block", b, "tenant", id, "error", err)
+	return i.witness.lost(i.deps.Now())
 }
