@@ -103,7 +103,7 @@ func (p *program) command(ctx context.Context, args []string) error {
 		case "bucket remove":
 			return p.with(ctx, args[2:], remove)
 		case "tsdb import":
-			return p.with(ctx, args[2:], importData)
+			return p.session(ctx, args[2:], true, importData)
 		}
 	}
 	return fmt.Errorf("no such command\n%s", usage)

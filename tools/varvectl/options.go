@@ -39,8 +39,14 @@ type session struct {
 	args   []string
 }
 
-// with opens the bucket that the arguments name for a command.
+// with opens the bucket that the arguments name for a command. A local bucket must be there: a name that is mistyped
+// is no empty bucket.
 func (p *program) with(ctx context.Context, args []string, command func(context.Context, *session) error) error {
+	return p.session(ctx, args, false, command)
+}
+
+// session is with; begins lets the command begin a local bucket.
+func (p *program) session(ctx context.Context, args []string, begins bool, command func(context.Context, *session) error) error {
 	opts := options{DataDir: "data", Bucket: bucket.Default()}
 	loaded, err := p.load(&opts, args)
 	if err != nil {
@@ -60,19 +66,19 @@ func (p *program) with(ctx context.Context, args []string, command func(context.
 			return fmt.Errorf("-tenant: %w", err)
 		}
 	}
-	if err := s.open(); err != nil {
+	if err := s.open(begins); err != nil {
 		return err
 	}
 	return errors.Join(command(ctx, s), s.bkt.Close())
 }
 
-func (s *session) open() (err error) {
+func (s *session) open(begins bool) (err error) {
 	if s.opts.Bucket.Type == bucket.TypeLocal {
 		dir := s.opts.Bucket.Dir
 		if dir == "" {
 			dir = filepath.Join(s.opts.DataDir, "bucket")
 		}
-		if _, err := os.Stat(dir); err != nil { // opening would make it
+		if _, err := os.Stat(dir); err != nil && !begins { // opening would make it
 			return fmt.Errorf("open local bucket: %w", err)
 		}
 	}
