@@ -59,13 +59,13 @@ func (p *part) full() bool { return p.builder.Size()+p.used >= batchBytes }
 
 // finish ends the batch, if there is anything in it, and begins another.
 func (p *part) finish() {
+	p.used = 0
 	if p.builder.Empty() {
 		return
 	}
 	encoded := p.builder.AppendTo(make([]byte, 0, p.builder.Size()))
 	p.batches = append(p.batches, batch{encoded: encoded, pending: len(p.pending)})
 	p.builder.Reset(p.builder.Stream(), p.builder.Tenant())
-	p.used = 0
 }
 
 // part is that of a partition, with room in its batch.

@@ -120,7 +120,7 @@ func (d *Distributor) followRing() {
 	v := d.deps.Ring.View()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || d.view == v.Version {
+	if d.closed || d.view >= v.Version { // somebody else may have seen a newer view
 		return
 	}
 	for _, p := range v.Partitions {

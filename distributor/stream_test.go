@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/varve-io/varve/pkg/ring"
 	"github.com/varve-io/varve/pkg/series"
@@ -281,4 +282,39 @@ func TestAwait(t *testing.T) {
 			}
 		})
 	}
+}
+
+// overtaken is a ring whose first view is late: before it arrives, somebody has followed the next one.
+type overtaken struct {
+	views   []*ring.View
+	between func()
+}
+
+func (o *overtaken) View() *ring.View {
+	v := o.views[0]
+	if len(o.views) > 1 {
+		o.views = o.views[1:]
+		o.between()
+	}
+	return v
+}
+
+// A view that comes late must not close the streams of a newer one.
+func TestOlderViewsAreNotFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		partition := func(id int32) ring.Partition {
+			return ring.Partition{ID: id, State: ring.Active, Tokens: []uint32{uint32(id)}, Owners: owners("a")}
+		}
+		r := &overtaken{views: []*ring.View{
+			ring.NewView(1, 1, []ring.Partition{partition(0)}),
+			ring.NewView(2, 1, []ring.Partition{partition(0), partition(1)}),
+		}}
+		d := New(Default(), Dependencies{Ring: r, Dialer: newFleet("a"), Reg: prometheus.NewRegistry()})
+		defer d.closeStreams()
+		r.between = d.followRing
+		d.followRing()
+		if len(d.streams) != 2 || d.view != 2 {
+			t.Errorf("%d streams of view %d, want both of view 2", len(d.streams), d.view)
+		}
+	})
 }
