@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"crypto/tls"
 	"errors"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,7 +20,16 @@ func TestAClusterWithCertificatesRefusesStrangers(t *testing.T) {
 	c := StartCluster(t, ClusterConfig{Flags: certificates(t)})
 	load := Write(t, "tls", c.Distributor.PushURL(), liveLoad(15*time.Second)...)
 
-	c.base.extra = certificates(t) // of another authority
+	foreign := certificates(t) // of another authority
+	for _, address := range []string{c.Ingesters[0].RPC, c.Ingesters[0].Gossip, c.Distributor.Gossip} {
+		if err := knock(t, address, c.base.extra); err != nil {
+			t.Errorf("a member at %s: %v", address, err)
+		}
+		if err := knock(t, address, foreign); err == nil {
+			t.Errorf("a certificate of another authority is let in at %s", address)
+		}
+	}
+	c.base.extra = foreign
 	stranger := c.node(t, "distributor", place{})
 	stranger.Name, stranger.log = "stranger", filepath.Join(t.ArtifactDir(), "stranger.log")
 	stranger.Start()
@@ -53,6 +64,29 @@ func certificates(t *testing.T) Flags {
 	}
 	file := func(name string) string { return filepath.Join(dir, name) }
 	return Flags{"tls.ca": file("ca.crt"), "tls.cert": file("127.0.0.1.crt"), "tls.key": file("127.0.0.1.key")}
+}
+
+// knock connects to a listener and returns why it lets nobody in with this certificate.
+func knock(t *testing.T, address string, certificate Flags) error {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(certificate["tls.cert"], certificate["tls.key"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The listener's certificate is not looked at: it is the listener who must refuse.
+	dialer := tls.Dialer{Config: &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil // let in, and waiting for what comes
+	}
+	return err
 }
 
 // waitUp waits until a node listens, ready or not.
