@@ -77,9 +77,14 @@ func (p peers) Standings(context.Context) []series.Standing { return p }
 func newBed(t testing.TB) *bed { return newBedWithGrace(t, time.Hour) }
 
 func newBedWithGrace(t testing.TB, grace time.Duration) *bed {
-	b := &bed{t: t, grace: grace, dir: t.TempDir(), catalog: &catalog{shipped: map[ulid.ULID]string{}}, bucket: objstore.NewInMemBucket(), ring: viewOf{ring.Single("a")}}
+	b := newBedOf(t, grace)
 	b.start()
 	return b
+}
+
+// newBedOf is one whose ingester doesn't run yet.
+func newBedOf(t testing.TB, grace time.Duration) *bed {
+	return &bed{t: t, grace: grace, dir: t.TempDir(), catalog: &catalog{shipped: map[ulid.ULID]string{}}, bucket: objstore.NewInMemBucket(), ring: viewOf{ring.Single("a")}}
 }
 
 // make makes the ingester that start runs.

@@ -74,6 +74,12 @@ func (m *metrics) watch(i *Ingester) {
 	})
 	gauge("log_bytes", "Size of the log on disk.", func() float64 { return float64(i.log.Size()) })
 	gauge("log_pending_bytes", "Bytes that wait for a sync.", func() float64 { return float64(i.log.Pending()) })
+	gauge("registered", "1 if the bucket knows this owner, so that a lost disk would be noticed.", func() float64 {
+		if i.witness.now().Registered {
+			return 1
+		}
+		return 0
+	})
 	gauge("complete", "1 if this owner bears witness to all that it acked.", func() float64 {
 		if i.witness.since() == 0 {
 			return 1
