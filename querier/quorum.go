@@ -7,9 +7,10 @@ import (
 	"github.com/varve-io/varve/pkg/series"
 )
 
-// futureWindow is how far ahead of the clock a sample's time may be when it is received, with room to spare: what an
-// owner lost by time of receipt may lie this much later by the samples' own times.
-const futureWindow = 10 * time.Minute
+// futureWindow is how far ahead of the clock a sample's time may be when it is received: what an owner lost by time of
+// receipt may lie this much later by the samples' own times. It is the default of the limit of that name, which must not
+// be exceeded where partitions have several owners, and room for clocks that differ.
+const futureWindow = 10*time.Minute + 5*time.Minute
 
 // bearsWitness tells whether an owner of that standing would have every acked sample of a read that begins at mint.
 func bearsWitness(s series.Standing, mint int64) bool {

@@ -65,8 +65,9 @@ func TestBearsWitness(t *testing.T) {
 		{0, -1 << 63, true},
 		{lost, -1 << 63, false},
 		{lost, lost, false},
-		{lost, lost + 600_000, false},
-		{lost, lost + 600_001, true},
+		{lost, lost + 600_001, false}, // the limit by a clock that is ahead
+		{lost, lost + 900_000, false},
+		{lost, lost + 900_001, true},
 		{lost, anytime, true},
 	} {
 		if got := bearsWitness(series.Standing{CompleteSince: tt.since}, tt.mint); got != tt.want {
