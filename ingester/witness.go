@@ -211,7 +211,7 @@ func saveFile(path string, data []byte) error {
 
 // healPause is how long what heals a hole must be in the catalog: longer than a querier answers by a catalog that it read
 // before, as nobody names these blocks to it.
-const healPause = 0 * time.Second
+const healPause = 20 * time.Second
 
 // clockSkew is how far the clocks of owners may differ.
 const clockSkew = 5 * time.Second
