@@ -37,7 +37,7 @@ func (i *Ingester) Select(ctx context.Context, q series.Query) (series.Set, seri
 	if err != nil {
 		return nil, series.Standing{}, err
 	}
-	standing := i.standingFor(q.Tenant)
+	standing := i.standingFor(q.Tenant, blocks...)
 	var sets []series.Set
 	undo := func(err error, rest []*localBlock) error {
 		for _, s := range sets {
@@ -75,9 +75,13 @@ func letGo(blocks []*localBlock) {
 	}
 }
 
-func (i *Ingester) standingFor(id tenant.ID) series.Standing {
+// standingFor is the standing of an answer that is made of these blocks, besides heads.
+func (i *Ingester) standingFor(id tenant.ID, held ...*localBlock) series.Standing {
 	s := i.Standing()
 	s.Released = i.blocks.released.of(id)
+	for _, b := range held {
+		s.Held = append(s.Held, b.Meta().ULID)
+	}
 	return s
 }
 
@@ -96,7 +100,7 @@ func (i *Ingester) names(q series.Query, of func(series.Source) ([]string, error
 	if err != nil {
 		return nil, series.Standing{}, err
 	}
-	standing := i.standingFor(q.Tenant)
+	standing := i.standingFor(q.Tenant, blocks...)
 	defer letGo(blocks)
 	var all []string
 	for _, h := range heads {

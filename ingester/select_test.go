@@ -2,6 +2,7 @@ package ingester
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/varve-io/varve/pkg/series"
@@ -45,5 +46,45 @@ func TestASelectionThatMeetsACutClosesWhatItHad(t *testing.T) {
 	h := first.lookup(tenant.Anonymous)
 	if h.Free(); h.NumSeries() != 0 {
 		t.Error("a set of the head is still open")
+	}
+}
+
+// Every answer names the blocks that it is made of, until they are released.
+func TestAnswersNameTheBlocksTheyHold(t *testing.T) {
+	b := newBedWithGrace(t, 0)
+	b.push(func(bl *series.Builder) { bl.Define(0, named("a")); bl.Float(0, 1000, 1) })
+	ask := func(mint int64) (held int) {
+		q := series.Query{Tenant: tenant.Anonymous, MinTime: mint, MaxTime: 1 << 60}
+		set, selected, err := b.Select(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, names, err := b.LabelNames(t.Context(), q)
+		if err != nil || len(names.Held) != len(selected.Held) {
+			t.Errorf("label names name %d, a selection %d: %v", len(names.Held), len(selected.Held), err)
+		}
+		return len(selected.Held)
+	}
+	for _, step := range []struct {
+		name string
+		do   func()
+		mint int64
+		want int
+	}{
+		{"in the head", func() {}, 0, 0},
+		{"cut", func() {
+			if err := errors.Join(b.Rotate(), b.cutAll(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+		}, 0, 1},
+		{"another range", func() {}, blockWidth.Milliseconds(), 0},
+		{"released", func() { b.flush(); b.release(t.Context()) }, 0, 0},
+	} {
+		if step.do(); ask(step.mint) != step.want {
+			t.Errorf("%s: %d blocks are named, want %d", step.name, ask(step.mint), step.want)
+		}
 	}
 }

@@ -56,8 +56,8 @@ func NewBlocks(c Catalog, o Opener, keep int) *Blocks {
 func (b *Blocks) Close() error { return b.open.close() }
 
 // Select implements Older. The set reads from the blocks as it goes; a block that vanishes under it is an error.
-func (b *Blocks) Select(ctx context.Context, q series.Query, mustKnow []ulid.ULID) (series.Set, error) {
-	return withBlocks(ctx, b, q, mustKnow, func(held []*openBlock) (series.Set, error) {
+func (b *Blocks) Select(ctx context.Context, q series.Query, m RecentMeta) (series.Set, error) {
+	return withBlocks(ctx, b, q, m, func(held []*openBlock) (series.Set, error) {
 		sets := make([]series.Set, 0, len(held))
 		for _, h := range held {
 			set, err := h.block.Select(ctx, q)
@@ -74,15 +74,15 @@ func (b *Blocks) Select(ctx context.Context, q series.Query, mustKnow []ulid.ULI
 }
 
 // LabelNames implements Older.
-func (b *Blocks) LabelNames(ctx context.Context, q series.Query, mustKnow []ulid.ULID) ([]string, error) {
-	return withBlocks(ctx, b, q, mustKnow, func(held []*openBlock) ([]string, error) {
+func (b *Blocks) LabelNames(ctx context.Context, q series.Query, m RecentMeta) ([]string, error) {
+	return withBlocks(ctx, b, q, m, func(held []*openBlock) ([]string, error) {
 		return unionOf(held, func(s series.Source) ([]string, error) { return s.LabelNames(ctx, q) })
 	})
 }
 
 // LabelValues implements Older.
-func (b *Blocks) LabelValues(ctx context.Context, name string, q series.Query, mustKnow []ulid.ULID) ([]string, error) {
-	return withBlocks(ctx, b, q, mustKnow, func(held []*openBlock) ([]string, error) {
+func (b *Blocks) LabelValues(ctx context.Context, name string, q series.Query, m RecentMeta) ([]string, error) {
+	return withBlocks(ctx, b, q, m, func(held []*openBlock) ([]string, error) {
 		return unionOf(held, func(s series.Source) ([]string, error) { return s.LabelValues(ctx, name, q) })
 	})
 }
@@ -101,9 +101,9 @@ func unionOf(held []*openBlock, names func(series.Source) ([]string, error)) ([]
 
 // withBlocks reads from the blocks that overlap the query. A block that has vanished was replaced by others: the
 // catalog is read anew and everything tried once more.
-func withBlocks[T any](ctx context.Context, b *Blocks, q series.Query, mustKnow []ulid.ULID, read func([]*openBlock) (T, error)) (T, error) {
+func withBlocks[T any](ctx context.Context, b *Blocks, q series.Query, m RecentMeta, read func([]*openBlock) (T, error)) (T, error) {
 	for fresh := false; ; fresh = true {
-		ids, err := b.overlapping(ctx, q, mustKnow, fresh)
+		ids, err := b.overlapping(ctx, q, m, fresh)
 		if err != nil {
 			var none T
 			return none, err
@@ -133,13 +133,14 @@ func readHeld[T any](ctx context.Context, open *openBlocks, id tenant.ID, ids []
 	return read(held)
 }
 
-// overlapping is the blocks of the query's range, by a catalog that knows every block that it must.
-func (b *Blocks) overlapping(ctx context.Context, q series.Query, mustKnow []ulid.ULID, fresh bool) ([]ulid.ULID, error) {
+// overlapping is the blocks of the query's range that the recent answer doesn't hold, by a catalog that knows every block
+// that it must.
+func (b *Blocks) overlapping(ctx context.Context, q series.Query, m RecentMeta, fresh bool) ([]ulid.ULID, error) {
 	blocks, known, err := b.catalog.Blocks(ctx, q.Tenant, fresh)
 	if err != nil {
 		return nil, fmt.Errorf("read catalog: %w", err)
 	}
-	lacks := func() bool { return slices.ContainsFunc(mustKnow, func(id ulid.ULID) bool { return !known(id) }) }
+	lacks := func() bool { return slices.ContainsFunc(m.Released, func(id ulid.ULID) bool { return !known(id) }) }
 	if !fresh && lacks() {
 		if blocks, known, err = b.catalog.Blocks(ctx, q.Tenant, true); err != nil {
 			return nil, fmt.Errorf("read catalog: %w", err)
@@ -150,7 +151,7 @@ func (b *Blocks) overlapping(ctx context.Context, q series.Query, mustKnow []uli
 	}
 	var ids []ulid.ULID
 	for _, i := range blocks {
-		if i.MinTime <= q.MaxTime && q.MinTime < i.MaxTime {
+		if i.MinTime <= q.MaxTime && q.MinTime < i.MaxTime && !slices.Contains(m.Held, i.ID) {
 			ids = append(ids, i.ID)
 		}
 	}

@@ -175,6 +175,7 @@ func askView[T any](ctx context.Context, f Fanout, view *ring.View, mint int64, 
 		}
 		values = append(values, a.value)
 		meta.Released = append(meta.Released, a.standing.Released...)
+		meta.Held = append(meta.Held, a.standing.Held...)
 		if bearsWitness(a.standing, mint) {
 			witnesses[a.owner.Instance] = true
 		}

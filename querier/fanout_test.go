@@ -223,6 +223,26 @@ func (b *bucketOf) OpenBlock(_ context.Context, _ tenant.ID, id ulid.ULID) (quer
 	return openHead{h}, err
 }
 
+func TestFanoutTellsWhatOwnersHold(t *testing.T) {
+	c := newCluster(t, "x")
+	held := map[ulid.ULID]bool{}
+	for n, zone := range []string{"a", "b", "c"} {
+		c.owners["x"+zone].standing.Held = []ulid.ULID{{byte(n + 1)}}
+	}
+	c.owners["xc"].err = errors.New("connection refused")
+	answer, err := querier.Fanout{Ring: c, Owners: c}.Select(context.Background(), series.Query{Tenant: tenant.Anonymous, MaxTime: 5000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Set.Close()
+	for _, id := range answer.Held {
+		held[id] = true
+	}
+	if len(held) != 2 || held[ulid.ULID{3}] {
+		t.Errorf("held are %v, want those of the two that answered", answer.Held)
+	}
+}
+
 func TestBlocks(t *testing.T) {
 	one, two := ulid.ULID{1}, ulid.ULID{2}
 	info := func(ids ...ulid.ULID) (list []querier.BlockInfo) {
@@ -231,22 +251,24 @@ func TestBlocks(t *testing.T) {
 		}
 		return list
 	}
+	released := func(id ulid.ULID) querier.RecentMeta { return querier.RecentMeta{Released: []ulid.ULID{id}} }
 	tests := []struct {
-		name     string
-		bucket   bucketOf
-		mustKnow []ulid.ULID
-		want     []ulid.ULID // nil: an error
+		name   string
+		bucket bucketOf
+		recent querier.RecentMeta
+		want   []ulid.ULID // nil: an error
 	}{
-		{"as known", bucketOf{stale: info(one), fresh: info(one, two)}, nil, []ulid.ULID{one}},
-		{"released, so the catalog is read anew", bucketOf{stale: info(one), fresh: info(one, two)}, []ulid.ULID{two}, []ulid.ULID{one, two}},
-		{"released, but never seen", bucketOf{stale: info(one), fresh: info(one)}, []ulid.ULID{two}, nil},
-		{"vanished, so its heir is read", bucketOf{stale: info(one), fresh: info(two), gone: map[ulid.ULID]bool{one: true}}, nil, []ulid.ULID{two}},
-		{"vanished, never skipped", bucketOf{stale: info(one, two), fresh: info(one, two), gone: map[ulid.ULID]bool{one: true}}, nil, nil},
+		{"as known", bucketOf{stale: info(one), fresh: info(one, two)}, querier.RecentMeta{}, []ulid.ULID{one}},
+		{"released, so the catalog is read anew", bucketOf{stale: info(one), fresh: info(one, two)}, released(two), []ulid.ULID{one, two}},
+		{"released, but never seen", bucketOf{stale: info(one), fresh: info(one)}, released(two), nil},
+		{"vanished, so its heir is read", bucketOf{stale: info(one), fresh: info(two), gone: map[ulid.ULID]bool{one: true}}, querier.RecentMeta{}, []ulid.ULID{two}},
+		{"held by an owner, so not read in the bucket", bucketOf{stale: info(one, two), gone: map[ulid.ULID]bool{one: true}}, querier.RecentMeta{Held: []ulid.ULID{one}}, []ulid.ULID{two}},
+		{"vanished, never skipped", bucketOf{stale: info(one, two), fresh: info(one, two), gone: map[ulid.ULID]bool{one: true}}, querier.RecentMeta{}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			blocks := querier.NewBlocks(&tt.bucket, &tt.bucket, 1)
-			set, err := blocks.Select(context.Background(), series.Query{Tenant: tenant.Anonymous, MaxTime: 1500}, tt.mustKnow)
+			set, err := blocks.Select(context.Background(), series.Query{Tenant: tenant.Anonymous, MaxTime: 1500}, tt.recent)
 			if tt.want == nil {
 				if err == nil {
 					t.Error("no error")

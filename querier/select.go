@@ -27,6 +27,8 @@ type Recent interface {
 type RecentMeta struct {
 	// Released are blocks that an owner let go of lately: the catalog that the rest is read from must know them.
 	Released []ulid.ULID
+	// Held are blocks that the answer has all of: nobody has to read them in the bucket.
+	Held []ulid.ULID
 	// Partial says, as warnings, what is missing in an answer that the tenant takes as it is.
 	Partial []string
 }
@@ -55,12 +57,12 @@ type RecentMetadata struct {
 	Metadata []series.Metadata
 }
 
-// Older answers from the blocks in the bucket. Blocks whose IDs are in mustKnow have been released by their owners:
-// a catalog that doesn't know them is too old to answer by. It is safe for concurrent use.
+// Older answers from the blocks in the bucket, for what the recent answer doesn't hold. A catalog that doesn't know the
+// blocks that were released is too old to answer by. It is safe for concurrent use.
 type Older interface {
-	Select(ctx context.Context, q series.Query, mustKnow []ulid.ULID) (series.Set, error)
-	LabelNames(ctx context.Context, q series.Query, mustKnow []ulid.ULID) ([]string, error)
-	LabelValues(ctx context.Context, name string, q series.Query, mustKnow []ulid.ULID) ([]string, error)
+	Select(ctx context.Context, q series.Query, m RecentMeta) (series.Set, error)
+	LabelNames(ctx context.Context, q series.Query, m RecentMeta) ([]string, error)
+	LabelValues(ctx context.Context, name string, q series.Query, m RecentMeta) ([]string, error)
 }
 
 // sources is the two places that a tenant's series are in. The recent one is always asked first: what leaves it in
@@ -76,7 +78,7 @@ func (s sources) query(ctx context.Context, q series.Query) (series.Set, annotat
 	if err != nil {
 		return nil, nil, err
 	}
-	older, err := s.older.Select(ctx, q, recent.Released)
+	older, err := s.older.Select(ctx, q, recent.RecentMeta)
 	if err != nil {
 		return nil, nil, errors.Join(err, recent.Set.Close())
 	}
@@ -99,9 +101,9 @@ func (s sources) names(ctx context.Context, name string, q series.Query) ([]stri
 		return nil, nil, err
 	}
 	if name == "" {
-		older, err = s.older.LabelNames(ctx, q, recent.Released)
+		older, err = s.older.LabelNames(ctx, q, recent.RecentMeta)
 	} else {
-		older, err = s.older.LabelValues(ctx, name, q, recent.Released)
+		older, err = s.older.LabelValues(ctx, name, q, recent.RecentMeta)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/varve-io/varve/pkg/head"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
@@ -57,7 +55,7 @@ func (h *heads) Metadata(context.Context, tenant.ID) (querier.RecentMetadata, er
 // sourcesOf is the bucket's side of a read over sources that are at hand, merged as the querier merges blocks.
 type sourcesOf []series.Source
 
-func (s sourcesOf) Select(ctx context.Context, q series.Query, _ []ulid.ULID) (series.Set, error) {
+func (s sourcesOf) Select(ctx context.Context, q series.Query, _ querier.RecentMeta) (series.Set, error) {
 	sets := make([]series.Set, 0, len(s))
 	for _, src := range s {
 		set, err := src.Select(ctx, q)
@@ -69,7 +67,7 @@ func (s sourcesOf) Select(ctx context.Context, q series.Query, _ []ulid.ULID) (s
 	return series.Merge(sets...), nil
 }
 
-func (s sourcesOf) LabelNames(ctx context.Context, q series.Query, _ []ulid.ULID) (all []string, err error) {
+func (s sourcesOf) LabelNames(ctx context.Context, q series.Query, _ querier.RecentMeta) (all []string, err error) {
 	for _, src := range s {
 		names, err := src.LabelNames(ctx, q)
 		if err != nil {
@@ -80,7 +78,7 @@ func (s sourcesOf) LabelNames(ctx context.Context, q series.Query, _ []ulid.ULID
 	return all, nil
 }
 
-func (s sourcesOf) LabelValues(ctx context.Context, name string, q series.Query, _ []ulid.ULID) (all []string, err error) {
+func (s sourcesOf) LabelValues(ctx context.Context, name string, q series.Query, _ querier.RecentMeta) (all []string, err error) {
 	for _, src := range s {
 		names, err := src.LabelValues(ctx, name, q)
 		if err != nil {

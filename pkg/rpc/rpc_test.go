@@ -520,7 +520,7 @@ func someSeries(t testing.TB, n int) []series.Chunked {
 }
 
 func TestReads(t *testing.T) {
-	standing := series.Standing{CompleteSince: -3, ShippedBefore: 77, Released: []ulid.ULID{ulid.Make(), ulid.Make()}, Partitions: []int32{0, 4, math.MaxInt32}}
+	standing := series.Standing{CompleteSince: -3, ShippedBefore: 77, Released: []ulid.ULID{ulid.Make(), ulid.Make()}, Held: []ulid.ULID{ulid.Make()}, Partitions: []int32{0, 4, math.MaxInt32}}
 	r := &recorder{standing: standing, series: someSeries(t, 5000)}
 	w := newWorld(t, r)
 	reads, err := w.pool.Reads(w.owner)
@@ -763,7 +763,7 @@ func FuzzRecords(f *testing.F) {
 	}
 	f.Add(appendExemplars(nil, series.Exemplars{Labels: labels.FromStrings("a", "b"), Exemplars: []exemplar.Exemplar{{Value: math.NaN()}}}))
 	f.Add(appendFamily(nil, series.Metadata{Family: "f"}))
-	f.Add(appendStanding(nil, series.Standing{Released: []ulid.ULID{{1}}, Partitions: []int32{1}}))
+	f.Add(appendStanding(nil, series.Standing{Released: []ulid.ULID{{1}}, Held: []ulid.ULID{{2}}, Partitions: []int32{1}}))
 	f.Add((&acked{number: 1, code: 3, text: "no"}).appendTo(nil))
 	f.Add(binary.AppendUvarint(nil, math.MaxUint64))
 	f.Fuzz(func(t *testing.T, p []byte) {

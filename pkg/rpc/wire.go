@@ -140,10 +140,8 @@ const (
 func appendStanding(dst []byte, s series.Standing) []byte {
 	dst = binary.AppendVarint(dst, s.CompleteSince)
 	dst = binary.AppendVarint(dst, s.ShippedBefore)
-	dst = binary.AppendUvarint(dst, uint64(len(s.Released)))
-	for _, id := range s.Released {
-		dst = append(dst, id[:]...)
-	}
+	dst = appendIDs(dst, s.Released)
+	dst = appendIDs(dst, s.Held)
 	dst = binary.AppendUvarint(dst, uint64(len(s.Partitions)))
 	for _, p := range s.Partitions {
 		dst = binary.AppendVarint(dst, int64(p))
@@ -151,13 +149,25 @@ func appendStanding(dst []byte, s series.Standing) []byte {
 	return dst
 }
 
-func (d *decoder) standing() series.Standing {
-	s := series.Standing{CompleteSince: d.varint(), ShippedBefore: d.varint()}
+func appendIDs(dst []byte, ids []ulid.ULID) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(ids)))
+	for _, id := range ids {
+		dst = append(dst, id[:]...)
+	}
+	return dst
+}
+
+func (d *decoder) ids() (ids []ulid.ULID) {
 	for n := d.count(); n > 0 && !d.bad; n-- {
 		var id ulid.ULID
 		copy(id[:], d.take(uint64(len(id))))
-		s.Released = append(s.Released, id)
+		ids = append(ids, id)
 	}
+	return ids
+}
+
+func (d *decoder) standing() series.Standing {
+	s := series.Standing{CompleteSince: d.varint(), ShippedBefore: d.varint(), Released: d.ids(), Held: d.ids()}
 	for n := d.count(); n > 0 && !d.bad; n-- {
 		s.Partitions = append(s.Partitions, int32(d.varint()))
 	}

@@ -15,6 +15,8 @@ type Standing struct {
 	ShippedBefore int64
 	// Released are blocks that the owner let go of lately. A catalog that doesn't know one of them is too old.
 	Released []ulid.ULID
+	// Held are the blocks on its own disk that the answer is made of; the same in the bucket have nothing more.
+	Held []ulid.ULID
 	// Partitions are those that the owner knows of, ordered. A reader that knows fewer looks again.
 	Partitions []int32
 }
