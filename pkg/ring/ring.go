@@ -291,11 +291,22 @@ func (r *Ring) take(instances, partitions any) {
 	}
 	old := r.now.Load()
 	all := r.describe()
+	keepActive(old.view, all)
 	if slices.EqualFunc(old.view.Partitions, all, samePartition) {
 		return
 	}
 	r.now.Store(&snapshot{NewView(old.view.Version+1, r.cfg.ReplicationFactor, all), make(chan struct{})})
 	close(old.replaced)
+}
+
+// keepActive undoes what owners do that are all started again and know of no ring: they announce their partition anew.
+// Who has known it as active goes on writing to it, for nobody has to hear of it first.
+func keepActive(old *View, all []Partition) {
+	for i := range all {
+		if p, ok := old.Partition(all[i].ID); ok && p.State == Active && all[i].State == Pending {
+			all[i].State = Active
+		}
+	}
 }
 
 // Unreachable is the address of an owner of whom only the name is known. It never resolves.

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	dskit "github.com/grafana/dskit/ring"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 )
@@ -366,6 +367,25 @@ func TestConfig(t *testing.T) {
 		cfg.Instance = name
 		if err := cfg.Complete(true); err == nil {
 			t.Errorf("%s: partition %d", name, cfg.Partition)
+		}
+	}
+}
+
+// Owners that are all started again, and reach nobody who knows the ring, announce their partition as a new one.
+func TestAnActivePartitionIsNotPendingAgain(t *testing.T) {
+	r := New(Config{ReplicationFactor: 3}, Dependencies{Logger: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry()})
+	for i, step := range []struct {
+		says dskit.PartitionState
+		want State
+	}{
+		{dskit.PartitionPending, Pending}, {dskit.PartitionActive, Active}, {dskit.PartitionPending, Active},
+		{dskit.PartitionInactive, Inactive}, {dskit.PartitionPending, Pending},
+	} {
+		d := dskit.NewPartitionRingDesc()
+		d.AddPartition(0, step.says, time.Unix(int64(i), 0))
+		r.take(nil, d)
+		if p, _ := r.View().Partition(0); p.State != step.want {
+			t.Errorf("step %d: the store says %s, the view %s, want %s", i, step.says, p.State, step.want)
 		}
 	}
 }
