@@ -77,6 +77,7 @@ func New(cfg Config, deps Dependencies) *Distributor {
 		streams:     map[int32]*stream{},
 	}
 	d.requests.New = func() any { return newRequest(d) }
+	d.metrics.watch(deps.Reg, d)
 	return d
 }
 
@@ -184,14 +185,7 @@ func (d *Distributor) sender(id tenant.ID) *sender {
 // expire forgets the series that got no sample for long, and the tenants that have none.
 func (d *Distributor) expire(now time.Time) {
 	before := uint32(now.Add(-seriesIdle).Unix())
-	d.mu.RLock()
-	senders := make([]*sender, 0, len(d.tenants))
-	for _, s := range d.tenants {
-		senders = append(senders, s)
-	}
-	d.mu.RUnlock()
-	total := int64(0)
-	for _, s := range senders {
+	for _, s := range d.senders() {
 		s.table.expire(before, func(e entry) {
 			s.series.Add(-1)
 			d.mu.RLock()
@@ -201,13 +195,29 @@ func (d *Distributor) expire(now time.Time) {
 				st.retire(e.generation)
 			}
 		})
-		total += s.series.Load()
 		if s.series.Load() == 0 && s.lastSeen.Load() < before {
 			d.mu.Lock()
 			delete(d.tenants, s.id)
 			d.mu.Unlock()
 		}
 	}
-	d.metrics.series.Set(float64(total))
-	d.metrics.tenants.Set(float64(len(senders)))
+}
+
+// senders is every tenant that writes.
+func (d *Distributor) senders() []*sender {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	all := make([]*sender, 0, len(d.tenants))
+	for _, s := range d.tenants {
+		all = append(all, s)
+	}
+	return all
+}
+
+// activeSeries is how many series all tenants have.
+func (d *Distributor) activeSeries() (n int64) {
+	for _, s := range d.senders() {
+		n += s.series.Load()
+	}
+	return n
 }

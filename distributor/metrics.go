@@ -8,7 +8,6 @@ import (
 type metrics struct {
 	samples, histograms, exemplars, exemplarsDropped prometheus.Counter
 	refused, failed                                  *prometheus.CounterVec
-	series, tenants                                  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -23,9 +22,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		exemplarsDropped: count("varve_distributor_exemplars_dropped_total", "Exemplars that were over a limit or invalid."),
 		refused:          f.NewCounterVec(prometheus.CounterOpts{Name: "varve_distributor_refused_samples_total", Help: "Samples refused, by the limit or rule that refused them."}, []string{"reason"}),
 		failed:           f.NewCounterVec(prometheus.CounterOpts{Name: "varve_distributor_failed_requests_total", Help: "Write requests that must be sent again, by status code."}, []string{"code"}),
-		series:           f.NewGauge(prometheus.GaugeOpts{Name: "varve_distributor_active_series", Help: "Series in the table, all tenants."}),
-		tenants:          f.NewGauge(prometheus.GaugeOpts{Name: "varve_distributor_active_tenants", Help: "Tenants in the table."}),
 	}
+}
+
+// watch adds the gauges that are read off the distributor itself.
+func (m *metrics) watch(reg prometheus.Registerer, d *Distributor) {
+	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "varve_distributor_active_series", Help: "Series in the table, all tenants."},
+		func() float64 { return float64(d.activeSeries()) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "varve_distributor_active_tenants", Help: "Tenants in the table."},
+		func() float64 { return float64(len(d.senders())) })
 }
 
 // took counts a request that was taken.
