@@ -37,20 +37,20 @@ func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
 	t.Helper()
 	c := &Cluster{S3: S3(t)}
 	c.base = nodeConfig{bucket: c.S3, extra: config.Flags, limits: writeLimits(t, config.Limits)}
-	// Two are enough for everybody to find everybody. One is no ingester, so that some member knows the ring when all
-	// ingesters die at once.
+	// Two are enough for everybody to find everybody. Both are ingesters, so that nobody who is named knows the ring
+	// when all ingesters die at once.
 	seeds := []string{freeAddress(t), freeAddress(t)}
 	c.ring = ringConfig{cluster: "integration", replicationFactor: zones, join: seeds}
 	for partition := range max(config.Partitions, 1) {
 		for zone := range zones {
 			address := ""
-			if partition == 0 && zone == 0 {
-				address = seeds[1]
+			if partition == 0 && zone < len(seeds) {
+				address = seeds[zone]
 			}
 			c.Ingesters = append(c.Ingesters, c.node(t, "ingester", place{address, partition, zone}))
 		}
 	}
-	c.Distributor = c.node(t, "distributor", place{gossip: seeds[0]})
+	c.Distributor = c.node(t, "distributor", place{})
 	c.Querier = c.node(t, "querier", place{})
 	if !config.NoCompactor {
 		c.Compactor = c.node(t, "compactor", place{})
