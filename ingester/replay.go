@@ -24,7 +24,7 @@ func (i *Ingester) replay(ctx context.Context) error {
 	i.progress.begin()
 	begun := time.Now()
 	r := replayer{i: i, epochs: map[uint64]*epoch{}}
-	damage, err := i.log.Replay(ctx, r.record, i.progress.set)
+	damage, err := i.log.Replay(ctx, wal.Replaying{Record: r.record, Progress: i.progress.set})
 	if err != nil {
 		return fmt.Errorf("replay log: %w", err)
 	}
@@ -61,7 +61,7 @@ type replayer struct {
 	unresolved int
 }
 
-func (r *replayer) record(number uint64, rec []byte) error {
+func (r *replayer) record(number, _ uint64, rec []byte) error {
 	e := r.epochs[number]
 	if e == nil {
 		e = newEpoch(number)

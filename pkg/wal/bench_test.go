@@ -95,7 +95,7 @@ func BenchmarkReplay(b *testing.B) {
 	b.SetBytes(int64(2000 * len(rec)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := l.Replay(b.Context(), func(uint64, []byte) error { return nil }, nil); err != nil {
+		if _, err := l.Replay(b.Context(), Replaying{Record: func(uint64, uint64, []byte) error { return nil }}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -17,9 +17,8 @@ const (
 // writer is what Run alone uses.
 type writer struct {
 	running bool
-	found   []segmentFile // what Open found, for Replay
-	number  uint64        // the last segment number used
-	seg     *segment      // nil while fenced
+	number  uint64   // the last segment number used
+	seg     *segment // nil while fenced
 	tail    tail
 	synced  uint64 // the epoch whose directory entry is known to be durable
 	out     []byte
@@ -42,7 +41,7 @@ func (l *Log) Run(ctx context.Context) error {
 		l.mu.Unlock()
 		return errors.New("wal: run called twice, or after close")
 	}
-	l.w.running, l.w.found = true, nil
+	l.w.running = true
 	l.mu.Unlock()
 
 	l.openReserve()
@@ -135,7 +134,8 @@ func (l *Log) ready(g *group) error {
 }
 
 func (l *Log) writeGroup(g *group) error {
-	h := frameHeader{base: l.w.tail.next, first: l.w.tail.next}
+	g.first = l.w.tail.next
+	h := frameHeader{base: g.first, first: g.first}
 	fw := frameWriter{marker: l.w.seg.header.marker, off: l.w.seg.written, compress: !l.o.NoCompression}
 	out := l.w.out[:0]
 	for _, f := range g.frames {

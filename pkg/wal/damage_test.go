@@ -254,7 +254,7 @@ func FuzzSegment(f *testing.F) {
 				fixHeader(frames[off:], header.marker, int64(headerBytes+off))
 			}
 		}
-		rp := &replay{ctx: t.Context(), fn: func(uint64, []byte) error { return nil }}
+		rp := &replay{ctx: t.Context(), Replaying: Replaying{Record: func(uint64, uint64, []byte) error { return nil }}}
 		in := bytes.NewReader(append(header.encode(), frames...))
 		r := &segmentReader{in: in, marker: header.marker, limit: in.Size(), damage: &rp.damage, emit: rp.emit}
 		if err := r.read(); err != nil {

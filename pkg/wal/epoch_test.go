@@ -120,16 +120,16 @@ func TestReplayStops(t *testing.T) {
 	l := openTest(t, options(disk))
 	defer l.Close()
 	boom := errors.New("boom")
-	if _, err := l.Replay(t.Context(), func(uint64, []byte) error { return boom }, nil); !errors.Is(err, boom) {
+	if _, err := l.Replay(t.Context(), Replaying{Record: func(uint64, uint64, []byte) error { return boom }}); !errors.Is(err, boom) {
 		t.Fatalf("replay: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := l.Replay(ctx, func(uint64, []byte) error { return nil }, nil); !errors.Is(err, context.Canceled) {
+	if _, err := l.Replay(ctx, Replaying{Record: func(uint64, uint64, []byte) error { return nil }}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("replay: %v", err)
 	}
 	var done, total int64
-	if _, err := l.Replay(t.Context(), func(uint64, []byte) error { return nil }, func(d, n int64) { done, total = d, n }); err != nil {
+	if _, err := l.Replay(t.Context(), Replaying{Progress: func(d, n int64) { done, total = d, n }, Record: func(uint64, uint64, []byte) error { return nil }}); err != nil {
 		t.Fatal(err)
 	}
 	if done != total || total != l.Size() {

@@ -16,7 +16,7 @@ const (
 	reserveName = "RESERVE"
 )
 
-// Log is the ingester's log. All methods may be called concurrently, but Replay only before Run.
+// Log is the ingester's log. All methods may be called concurrently.
 type Log struct {
 	o    Options
 	lock io.Closer
@@ -32,6 +32,7 @@ type Log struct {
 	onDisk   uint64   // the epoch that Run writes into; older ones may be dropped
 	free     [][]byte // frame buffers to use again
 	fencedAt time.Time
+	found    []segmentFile // what Open found, for Replay; not changed afterwards
 
 	dropMu sync.Mutex // one DropEpoch at a time
 
@@ -48,7 +49,11 @@ type Term struct {
 // Position is the place of a record in the log. It is cheap to copy; it keeps some hundred bytes alive.
 type Position struct {
 	g *group
+	n int // its place in the group
 }
+
+// Number is the record's number in its epoch, as a replay tells it. It is known once Wait has returned nil.
+func (p Position) Number() uint64 { return p.g.first + uint64(p.n) }
 
 // Term returns the term in which the record was appended.
 func (p Position) Term() Term { return p.g.term }
@@ -58,6 +63,7 @@ type group struct {
 	term   Term
 	frames []frameBuffer
 	count  int
+	first  uint64 // number of its first record, set when it is written
 	bytes  int64
 	sealed bool          // takes no more records
 	done   chan struct{} // closed when err is final
@@ -70,7 +76,7 @@ type frameBuffer struct {
 }
 
 // Open opens the log in o.Dir, or begins one, and locks the directory until Close. It finds out where the last process
-// stopped, but writes nothing into the segments that it left. Call Replay next, then Run.
+// stopped, but writes nothing into the segments that it left. Call Replay and Run next, in any order.
 func Open(o Options) (*Log, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -157,7 +163,7 @@ func (l *Log) appendLocked(rec []byte) (Position, error) {
 	g.count++
 	g.bytes += size
 	l.pending += size
-	return Position{g}, nil
+	return Position{g, g.count - 1}, nil
 }
 
 // collectingLocked returns the group that takes records.

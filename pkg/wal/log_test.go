@@ -75,10 +75,10 @@ func put(t testing.TB, l *Log, recs ...string) {
 func replayAll(t testing.TB, l *Log) ([]entry, Damage) {
 	t.Helper()
 	var got []entry
-	d, err := l.Replay(t.Context(), func(epoch uint64, rec []byte) error {
+	d, err := l.Replay(t.Context(), Replaying{Record: func(epoch, _ uint64, rec []byte) error {
 		got = append(got, entry{epoch, string(rec)})
 		return nil
-	}, nil)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,5 +135,43 @@ func TestLocked(t *testing.T) {
 	l.Close()
 	if _, err := l.Append([]byte("x")); !errors.Is(err, ErrClosed) {
 		t.Fatalf("append after close: %v", err)
+	}
+}
+
+// TestReplayFrom passes over what the caller has already: whatever the number, exactly the records from there on come,
+// each with the number that its Position told. A replay beside Run sees nothing of what is appended since Open.
+func TestReplayFrom(t *testing.T) {
+	o := Options{Dir: t.TempDir(), SegmentBytes: 16 << 10}
+	l := openTest(t, o)
+	stop := start(t, l)
+	numbers := map[string]uint64{}
+	const n = 200
+	for i := range n {
+		rec := fmt.Sprintf("%d %0*d", i, 500, i)
+		p, err := l.Append([]byte(rec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Wait(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		numbers[rec] = p.Number()
+	}
+	stop()
+	l = openTest(t, o)
+	defer start(t, l)()
+	put(t, l, "since Open")
+	for from := uint64(0); from <= n+1; from += 7 {
+		next := from
+		_, err := l.Replay(t.Context(), Replaying{From: func(uint64) uint64 { return from }, Record: func(_, number uint64, rec []byte) error {
+			if want, ok := numbers[string(rec)]; !ok || number != want || number != next {
+				return fmt.Errorf("record %.8s has number %d, appended as %d, after %d", rec, number, want, next)
+			}
+			next++
+			return nil
+		}})
+		if err != nil || next != max(from, n) {
+			t.Fatalf("from %d: %v, up to %d", from, err, next)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package wal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -83,7 +82,7 @@ func (l *Log) load() error {
 			l.disk[epoch] += s.size
 			l.w.number = max(l.w.number, s.id.number)
 		}
-		l.w.found = append(l.w.found, found...)
+		l.found = append(l.found, found...)
 	}
 	return l.findTail()
 }
@@ -91,8 +90,8 @@ func (l *Log) load() error {
 // findTail reads the last segment to see where the log ends, and syncs it: what is replayed now shall be there the next
 // time, though a process that was killed may not have synced it.
 func (l *Log) findTail() error {
-	for i := len(l.w.found) - 1; i >= 0; i-- {
-		s := l.w.found[i]
+	for i := len(l.found) - 1; i >= 0; i-- {
+		s := l.found[i]
 		if s.err != nil {
 			continue
 		}
@@ -104,7 +103,7 @@ func (l *Log) findTail() error {
 		if err := f.Sync(); err != nil {
 			l.o.Events.Warning(fmt.Errorf("sync segment %v: %w", s.id, err))
 		}
-		rp := &replay{log: l, ctx: context.Background(), segments: l.w.found}
+		rp := &replay{log: l, ctx: context.Background(), segments: l.found}
 		r := rp.reader(i, f)
 		r.next = s.header.first
 		if err := r.read(); err != nil {
@@ -117,17 +116,22 @@ func (l *Log) findTail() error {
 	return nil
 }
 
-// Replay calls fn with every record on disk, epoch by epoch and within each in the order of the Appends. The record is
-// fn's only until it returns. Progress, which may be nil, is told the bytes read so far of all. An error of fn or of ctx
-// ends the replay. Damage never does: its records are left out and reported. Replay must be called before Run.
-func (l *Log) Replay(ctx context.Context, fn func(epoch uint64, rec []byte) error, progress func(done, total int64)) (Damage, error) {
-	l.mu.Lock()
-	running := l.w.running
-	l.mu.Unlock()
-	if running {
-		return Damage{}, errors.New("wal: replay after run")
-	}
-	rp := &replay{log: l, ctx: ctx, fn: fn, progress: progress, segments: l.w.found}
+// Replaying says what a Replay reads, and who is told.
+type Replaying struct {
+	// Record gets every record on disk, epoch by epoch and within each in the order of the Appends. Number is the
+	// record's in its epoch. The record is Record's only until it returns. An error ends the replay.
+	Record func(epoch, number uint64, rec []byte) error
+	// From is the number of the first record that is wanted of an epoch; nil wants all of every epoch. What stands
+	// before is passed over without a look at what is in it, so damage there goes unnoticed.
+	From func(epoch uint64) uint64
+	// Progress, which may be nil, is told the bytes read so far of all.
+	Progress func(done, total int64)
+}
+
+// Replay reads what Open found on disk. Damage doesn't end it: records that are damaged are left out and reported.
+// Run may have begun: what was appended since Open is not replayed.
+func (l *Log) Replay(ctx context.Context, r Replaying) (Damage, error) {
+	rp := &replay{log: l, ctx: ctx, Replaying: r, segments: l.found}
 	for _, s := range rp.segments {
 		rp.total += s.size
 	}
@@ -137,15 +141,15 @@ func (l *Log) Replay(ctx context.Context, fn func(epoch uint64, rec []byte) erro
 
 // replay is one pass over the segments.
 type replay struct {
-	log      *Log
-	ctx      context.Context
-	fn       func(epoch uint64, rec []byte) error // nil: only look for the end
-	progress func(done, total int64)
-	segments []segmentFile
+	Replaying // Record is nil where only the end is looked for
+	log       *Log
+	ctx       context.Context
+	segments  []segmentFile
 
 	done, total int64
 	epoch       uint64
-	next        uint64 // number of the next record in the epoch
+	from        uint64 // number of the first record wanted of it
+	next        uint64 // number of the next record in it
 	damage      Damage
 	scratch     []byte
 }
@@ -153,15 +157,18 @@ type replay struct {
 func (rp *replay) run() error {
 	for i, s := range rp.segments {
 		if s.id.epoch != rp.epoch {
-			rp.epoch, rp.next = s.id.epoch, 0
+			rp.epoch, rp.next, rp.from = s.id.epoch, 0, 0
+			if rp.From != nil {
+				rp.from = rp.From(s.id.epoch)
+			}
 		}
 		if err := rp.segment(i); err != nil {
 			return fmt.Errorf("replay segment %v: %w", s.id, err)
 		}
 		rp.endOfEpoch(i)
 		rp.done += s.size
-		if rp.progress != nil {
-			rp.progress(rp.done, rp.total)
+		if rp.Progress != nil {
+			rp.Progress(rp.done, rp.total)
 		}
 	}
 	return nil
@@ -170,6 +177,10 @@ func (rp *replay) run() error {
 func (rp *replay) segment(i int) error {
 	s := rp.segments[i]
 	if s.unborn() {
+		return nil
+	}
+	if end, ok := rp.endOf(i); ok && end <= rp.from {
+		rp.next = max(rp.next, end)
 		return nil
 	}
 	if s.err != nil {
@@ -192,6 +203,15 @@ func (rp *replay) segment(i int) error {
 	}
 	rp.next = r.next
 	return nil
+}
+
+// endOf is the number after the last record of segment i, if the segment behind it tells.
+func (rp *replay) endOf(i int) (uint64, bool) {
+	if i+1 >= len(rp.segments) {
+		return 0, false
+	}
+	s := rp.segments[i+1]
+	return s.header.prevEnd, s.err == nil && s.header.prev == rp.segments[i].id
 }
 
 // endOfEpoch looks whether the header of the next epoch knows more records of this one.
@@ -227,6 +247,9 @@ func (rp *replay) emit(h frameHeader, payload []byte, off int64) error {
 	if err := rp.ctx.Err(); err != nil {
 		return context.Cause(rp.ctx)
 	}
+	if h.first+uint64(h.count) <= rp.from {
+		return nil
+	}
 	raw, err := decodePayload(h, payload, rp.scratch)
 	if err != nil {
 		return err
@@ -234,11 +257,18 @@ func (rp *replay) emit(h frameHeader, payload []byte, off int64) error {
 	if h.flags&flagCompressed != 0 {
 		rp.scratch = raw
 	}
-	if err := eachRecord(raw, h.count, func([]byte) error { return nil }); err != nil || rp.fn == nil {
+	if err := eachRecord(raw, h.count, func([]byte) error { return nil }); err != nil || rp.Record == nil {
 		return err
 	}
-	if rp.progress != nil {
-		rp.progress(rp.done+off, rp.total)
+	if rp.Progress != nil {
+		rp.Progress(rp.done+off, rp.total)
 	}
-	return eachRecord(raw, h.count, func(rec []byte) error { return rp.fn(rp.epoch, rec) })
+	number := h.first
+	return eachRecord(raw, h.count, func(rec []byte) error {
+		number++
+		if number <= rp.from {
+			return nil
+		}
+		return rp.Record(rp.epoch, number-1, rec)
+	})
 }
