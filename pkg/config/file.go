@@ -113,7 +113,12 @@ func (d *fileDecoder) option(o *option, key, value *yaml.Node) {
 	}
 	d.lines[o.name] = key.Line
 	list, isList := o.value.Addr().Interface().(*StringList)
+	own, isOwn := o.value.Addr().Interface().(yaml.Unmarshaler)
 	switch {
+	case isOwn && value.Tag != "!!null":
+		if err := own.UnmarshalYAML(value); err != nil {
+			d.errorf(value, "%s: %w", o.name, err)
+		}
 	case value.Kind == yaml.SequenceNode && isList:
 		items := make([]string, 0, len(value.Content))
 		for _, item := range value.Content {

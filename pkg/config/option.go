@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // option is one leaf of the root struct.
@@ -131,6 +133,9 @@ func typeName(v reflect.Value) string {
 	}
 	if isText(v) {
 		return "string"
+	}
+	if _, ok := v.Addr().Interface().(yaml.Unmarshaler); ok {
+		return "YAML" // which only a file can have
 	}
 	return ""
 }

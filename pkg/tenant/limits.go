@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/varve-io/varve/pkg/config"
 )
 
@@ -34,6 +36,14 @@ type Limits struct {
 	MaxActiveSeries       int `yaml:"max_active_series" help:"series that may be active at once; 0 for no limit"`
 	MaxNewSeriesPerSecond int `yaml:"max_new_series_per_second" help:"series that may be created per second; 0 for no limit"`
 	MaxNewSeriesBurst     int `yaml:"max_new_series_burst" help:"series that may be created at once above the rate"`
+
+	// Rewriting: what comes in is changed before it is stored, by what the tenant asked for.
+	WriteRelabel      RelabelRules    `yaml:"write_relabel" help:"relabel_configs as Prometheus has them, for each series before it is checked and stored"`
+	HADedupe          bool            `yaml:"ha_dedupe" help:"store only one of the replicas of each cluster, and without the replica's label"`
+	HAClusterLabel    string          `yaml:"ha_cluster_label" help:"label that names the cluster of an HA pair"`
+	HAReplicaLabel    string          `yaml:"ha_replica_label" help:"label that names the replica of an HA pair"`
+	HAFailoverTimeout config.Duration `yaml:"ha_failover_timeout" help:"how long the replica that is stored may be silent before another takes over; more than twice the scrape interval"`
+	MaxHAReplicas     int             `yaml:"max_ha_replicas" help:"replicas of all clusters that may be known at once"`
 
 	// Queries: the first five are checked before a query runs, the others while it does.
 	MaxQueryLength   config.Bytes    `yaml:"max_query_length" help:"bytes of a query's text"`
@@ -71,6 +81,7 @@ const (
 	MaxActiveSeries        LimitName = "max_active_series"
 	MaxNewSeriesPerSecond  LimitName = "max_new_series_per_second"
 	MaxNewSeriesBurst      LimitName = "max_new_series_burst"
+	MaxHAReplicas          LimitName = "max_ha_replicas"
 	MaxQueryLength         LimitName = "max_query_length"
 	MaxQueryDepth          LimitName = "max_query_depth"
 	MaxQuerySteps          LimitName = "max_query_steps"
@@ -133,6 +144,10 @@ func DefaultLimits(m Machine) Limits {
 		MaxActiveSeries:        activeSeries,
 		MaxNewSeriesPerSecond:  creationPerCore * cores,
 		MaxNewSeriesBurst:      activeSeries, // a sender that starts brings all its series at once
+		HAClusterLabel:         "cluster",
+		HAReplicaLabel:         "__replica__",
+		HAFailoverTimeout:      config.Duration(30 * time.Second),
+		MaxHAReplicas:          2000,
 		MaxQueryLength:         16 * config.KiB,
 		MaxQueryDepth:          256,
 		MaxQuerySteps:          11_000,
@@ -161,6 +176,9 @@ func (l *Limits) Validate() error {
 		config.AtLeast("max_active_series", l.MaxActiveSeries, 0),
 		config.AtLeast("max_new_series_per_second", l.MaxNewSeriesPerSecond, 0),
 		rate("max_new_series_burst", l.MaxNewSeriesPerSecond, l.MaxNewSeriesBurst, 1),
+		pair(l.HAClusterLabel, l.HAReplicaLabel),
+		config.Between("ha_failover_timeout", l.HAFailoverTimeout, config.Duration(5*time.Second), config.Duration(time.Hour)),
+		config.Between("max_ha_replicas", l.MaxHAReplicas, 1, 60_000),
 		config.Between("max_query_length", l.MaxQueryLength, 1, 16*config.MiB),
 		config.Between("max_query_depth", l.MaxQueryDepth, 1, 10_000),
 		config.Between("max_query_steps", l.MaxQuerySteps, 1, 10_000_000),
@@ -176,4 +194,16 @@ func rate(field string, perSecond, burst, atOnce int) error {
 		return config.AtLeast(field, burst, 0)
 	}
 	return config.AtLeast(field, burst, atOnce)
+}
+
+// pair refuses labels that can't name the replicas of a cluster.
+func pair(cluster, replica string) error {
+	var errs []error
+	if cluster == "" || cluster == labels.MetricName {
+		errs = append(errs, config.Invalid("ha_cluster_label", cluster, "a label's name"))
+	}
+	if replica == "" || replica == labels.MetricName || replica == cluster {
+		errs = append(errs, config.Invalid("ha_replica_label", replica, "a label's name, another one than ha_cluster_label"))
+	}
+	return errors.Join(errs...)
 }

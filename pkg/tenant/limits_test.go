@@ -46,6 +46,8 @@ func TestLimitsValidate(t *testing.T) {
 		"past_window is 0s, must be from 1m to 36500d",
 		"max_samples_burst is 99, must be at least 100",
 		"max_query_length is 0, must be from 1 to 16MiB",
+		`ha_replica_label is "", must be a label's name, another one than ha_cluster_label`,
+		"ha_failover_timeout is 0s, must be from 5s to 1h",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
@@ -62,7 +64,7 @@ func TestLimitNames(t *testing.T) {
 		FutureWindow, PastWindow,
 		MaxLabelsPerSeries, MaxLabelNameLength, MaxLabelValueLength, MaxLabelsSize, MaxHistogramBuckets, MaxMetadataLength,
 		MaxSamplesPerRequest, MaxExemplarsPerRequest,
-		MaxSamplesPerSecond, MaxSamplesBurst, MaxActiveSeries, MaxNewSeriesPerSecond, MaxNewSeriesBurst,
+		MaxSamplesPerSecond, MaxSamplesBurst, MaxActiveSeries, MaxNewSeriesPerSecond, MaxNewSeriesBurst, MaxHAReplicas,
 		MaxQueryLength, MaxQueryDepth, MaxQuerySteps, MaxQueryRange, MaxQueryLookback, MaxQuerySeries, MaxQuerySamples, QueryTimeout,
 	}
 	fields := map[LimitName]bool{}
@@ -79,8 +81,9 @@ func TestLimitNames(t *testing.T) {
 		}
 		delete(fields, name)
 	}
-	delete(fields, "partial_response") // refuses nothing
-	delete(fields, "retention")
+	for _, refusesNothing := range []LimitName{"partial_response", "retention", "write_relabel", "ha_dedupe", "ha_cluster_label", "ha_replica_label", "ha_failover_timeout"} {
+		delete(fields, refusesNothing)
+	}
 	if len(fields) > 0 {
 		t.Errorf("no constant for %v", fields)
 	}

@@ -266,6 +266,7 @@ func FuzzOverrides(f *testing.F) {
 	f.Add([]byte("defaults: {retention: 1d}\noverrides:\n  a: &a {max_query_depth: 3}\n  b: *a\n"))
 	f.Add([]byte("overrides: &o\n  a: *o\n"))
 	f.Add([]byte("&a {? *a : b}"))
+	f.Add([]byte("defaults: {write_relabel: [{regex: &x x, action: drop}, {target_label: *x, replacement: $1}]}\n"))
 	base := DefaultLimits(Machine{})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := parseOverrides("f", data, base)
