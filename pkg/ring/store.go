@@ -24,11 +24,13 @@ import (
 const (
 	instancesKey  = "instances"
 	partitionsKey = "partitions"
+	electionsKey  = "elections"
 )
 
-// stores is where the two halves of the ring are kept: who is where, and who owns what.
+// stores is where the two halves of the ring are kept: who is where, and who owns what. Beside them are the elections of
+// HA pairs.
 type stores struct {
-	instances, partitions kv.Client
+	instances, partitions, elections kv.Client
 }
 
 // openStores connects to the store; gossip is nil unless it is the store.
@@ -53,6 +55,9 @@ func (r *Ring) openStores(gossip *memberlist.KV) (stores, error) {
 		return s, fmt.Errorf("open ring store: %w", err)
 	}
 	if s.partitions, err = open(dskit.GetPartitionRingCodec()); err != nil {
+		return s, fmt.Errorf("open ring store: %w", err)
+	}
+	if s.elections, err = open(ledgerCodec{}); err != nil {
 		return s, fmt.Errorf("open ring store: %w", err)
 	}
 	return s, nil
@@ -89,7 +94,7 @@ func (r *Ring) newGossip(g *gate) (*memberlist.KVInitService, error) {
 	cfg.TCPTransport.TLSEnabled = r.deps.TLS.Enabled()
 	cfg.TCPTransport.TLS.CertPath, cfg.TCPTransport.TLS.KeyPath = r.deps.TLS.Cert, r.deps.TLS.Key
 	cfg.TCPTransport.TLS.CAPath, cfg.TCPTransport.TLS.ServerName = r.deps.TLS.CA, MemberName
-	cfg.Codecs = []codec.Codec{dskit.GetCodec(), dskit.GetPartitionRingCodec()}
+	cfg.Codecs = []codec.Codec{dskit.GetCodec(), dskit.GetPartitionRingCodec(), ledgerCodec{}}
 	return memberlist.NewKVInitService(&cfg, r.dskitLog, &resolver{log: r.log}, r.reg), nil
 }
 
