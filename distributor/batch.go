@@ -23,6 +23,7 @@ const batchBytes = 4 << 20
 type part struct {
 	stream     *stream
 	generation uint32
+	born       uint32         // the version at which the generation began
 	builder    series.Builder // of the batch that isn't finished
 	used       int            // bytes of the definitions of series that it uses
 	pending    []definition
@@ -38,13 +39,14 @@ type batch struct {
 
 // definition is a number that a batch defines.
 type definition struct {
-	key    remote.Key
-	number series.Number
+	id     uint32 // of the entry
+	number uint64 // as the entry has it, with its version
 }
 
 // begin makes the part that of another request.
 func (p *part) begin(st *stream) {
-	p.stream, p.generation, p.used = st, st.currentGeneration(), 0
+	p.stream, p.used = st, 0
+	p.generation, p.born = st.current()
 	p.pending = p.pending[:0]
 	p.forget()
 }
@@ -68,16 +70,30 @@ func (p *part) finish() {
 	p.builder.Reset(p.builder.Stream(), p.builder.Tenant())
 }
 
-// part is that of a partition, with room in its batch.
+// part is that of a partition, with room in its batch. errStale says that its numbering is newer than the request.
 func (r *request) part(partition int32) (*part, error) {
-	if p := r.parts[partition]; p != nil {
+	if p := r.latest; p != nil && p.stream.partition == partition {
 		if p.full() {
 			p.finish()
 		}
 		return p, nil
 	}
+	p := r.parts[partition]
+	if p == nil {
+		var err error
+		if p, err = r.newPart(partition); err != nil {
+			return nil, err
+		}
+	} else if p.full() {
+		p.finish()
+	}
+	r.latest = p
+	return p, nil
+}
+
+func (r *request) newPart(partition int32) (*part, error) {
 	st := r.d.stream(partition, r.view)
-	if st == nil {
+	if st == nil || partition > partitionAtMost {
 		return nil, fmt.Errorf("%w: partition %d has gone", ErrUnavailable, partition)
 	}
 	if n := len(r.order); n < cap(r.order) {
@@ -91,6 +107,9 @@ func (r *request) part(partition int32) (*part, error) {
 		r.order[len(r.order)-1] = p
 	}
 	p.begin(st)
+	if p.born > r.version {
+		return nil, errStale
+	}
 	p.builder.Reset(series.StreamID{Distributor: r.d.incarnation, Generation: p.generation, Partition: partition}, r.sender.id)
 	r.parts[partition] = p
 	return p, nil
@@ -99,15 +118,11 @@ func (r *request) part(partition int32) (*part, error) {
 // room is where the i-th sample of the current series goes; the first goes where locate said. A batch that is full is
 // followed by another, in which the series is defined again unless its definition has gone out: no batch needs what
 // another one of the request defines.
-func (r *request) room(p *part, n series.Number, i int) (*part, series.Number, error) {
-	if i == 0 || !p.full() {
-		return p, n, nil
+func (r *request) room(at spot, i int) (spot, error) {
+	if i == 0 || !at.part.full() {
+		return at, nil
 	}
-	p, n, v, err := r.locate(r.decoder.Series.Key)
-	if v != nil { // the table has forgotten it just now, and there are too many others
-		err = fmt.Errorf("%w: %s", ErrUnavailable, v.text)
-	}
-	return p, n, err
+	return r.stand(at.id)
 }
 
 // writeOut counts the bytes that a request of 2.0 may hold once and a batch holds for each of its series.
@@ -157,10 +172,8 @@ func (r *request) send() error {
 				return err
 			}
 			b.receipts = receipts
-			if whole { // else some owner lacks these definitions: the next request sends them again
-				for _, def := range p.pending[first:b.pending] {
-					r.sender.table.shard(def.key).setDefined(def.key, def.number, p.generation)
-				}
+			if whole && first < b.pending { // else some owner lacks these definitions: the next request sends them again
+				r.sender.table.setDefined(p.stream.partition, p.pending[first:b.pending])
 			}
 			first = b.pending
 		}

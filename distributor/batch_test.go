@@ -96,7 +96,7 @@ func newScale(t *testing.T) (*yard, *scale) {
 	y := newYard(t, 1, "a")
 	synctest.Wait()
 	y.streams[0].close()
-	y.streams[0] = newStream(0, s)
+	y.streams[0] = newStream(0, s, y.versions)
 	y.streams[0].follow(owners("a"))
 	synctest.Wait()
 	return y, s

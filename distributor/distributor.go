@@ -55,6 +55,7 @@ type Distributor struct {
 	incarnation uint64
 	inflight    *semaphore.Weighted
 	requests    sync.Pool
+	versions    *versions
 
 	mu      sync.RWMutex
 	tenants map[tenant.ID]*sender
@@ -75,6 +76,7 @@ func New(cfg Config, deps Dependencies) *Distributor {
 		inflight:    semaphore.NewWeighted(int64(cfg.MaxInflightBytes)),
 		tenants:     map[tenant.ID]*sender{},
 		streams:     map[int32]*stream{},
+		versions:    newVersions(),
 	}
 	d.requests.New = func() any { return newRequest(d) }
 	d.metrics.watch(deps.Reg, d)
@@ -127,7 +129,7 @@ func (d *Distributor) followRing() {
 	for _, p := range v.Partitions {
 		s := d.streams[p.ID]
 		if s == nil {
-			s = newStream(p.ID, d.deps.Dialer)
+			s = newStream(p.ID, d.deps.Dialer, d.versions)
 			d.streams[p.ID] = s
 		}
 		s.follow(p.Owners)
@@ -186,16 +188,15 @@ func (d *Distributor) sender(id tenant.ID) *sender {
 func (d *Distributor) expire(now time.Time) {
 	before := uint32(now.Add(-seriesIdle).Unix())
 	for _, s := range d.senders() {
-		s.table.expire(before, func(e entry) {
-			s.series.Add(-1)
+		s.table.expire(before, func(gone standing) {
 			d.mu.RLock()
-			st := d.streams[e.partition]
+			st := d.streams[gone.partition()]
 			d.mu.RUnlock()
 			if st != nil {
-				st.retire(e.generation)
+				st.retire(gone.version())
 			}
 		})
-		if s.series.Load() == 0 && s.lastSeen.Load() < before {
+		if s.series.Load()+s.dropped.Load() == 0 && s.lastSeen.Load() < before {
 			d.mu.Lock()
 			delete(d.tenants, s.id)
 			d.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 
 type metrics struct {
 	samples, histograms, exemplars, exemplarsDropped prometheus.Counter
+	dropped, followed, found, fresh                  prometheus.Counter
 	refused, failed                                  *prometheus.CounterVec
 }
 
@@ -15,7 +16,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	count := func(name, help string) prometheus.Counter {
 		return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
+	lookups := f.NewCounterVec(prometheus.CounterOpts{Name: "varve_distributor_series_lookups_total", Help: "Series of requests, by how they were found in the table: followed (it came next the last time, too), found by its key, or new."}, []string{"how"})
 	return &metrics{
+		dropped:          count("varve_distributor_dropped_samples_total", "Samples that rules of their tenants drop."),
+		followed:         lookups.WithLabelValues("followed"),
+		found:            lookups.WithLabelValues("found"),
+		fresh:            lookups.WithLabelValues("new"),
 		samples:          count("varve_distributor_samples_total", "Float samples stored on a quorum of owners."),
 		histograms:       count("varve_distributor_histograms_total", "Native histograms stored on a quorum of owners."),
 		exemplars:        count("varve_distributor_exemplars_total", "Exemplars stored on a quorum of owners."),
@@ -34,11 +40,19 @@ func (m *metrics) watch(reg prometheus.Registerer, d *Distributor) {
 		func() float64 { return float64(len(d.senders())) })
 }
 
+// lookedUp counts how a request's series were found.
+func (m *metrics) lookedUp(n lookups) {
+	m.followed.Add(float64(n.followed))
+	m.found.Add(float64(n.found))
+	m.fresh.Add(float64(n.fresh))
+}
+
 // took counts a request that was taken.
 func (m *metrics) took(w Written, r *refusals) {
 	m.samples.Add(float64(w.Floats))
 	m.histograms.Add(float64(w.Histograms))
 	m.exemplars.Add(float64(w.Exemplars))
+	m.dropped.Add(float64(w.Dropped))
 	for _, why := range r.order {
 		m.refused.WithLabelValues(string(why)).Add(float64(r.by[why].samples))
 	}

@@ -28,6 +28,7 @@ var (
 // Written is what became of a write request that was taken.
 type Written struct {
 	Floats, Histograms, Exemplars int // stored
+	Dropped                       int // samples that a rule of the tenant drops
 	Refused                       int // samples that are not stored, or that conflict with what was
 	Message                       string
 }
@@ -40,20 +41,24 @@ type request struct {
 	scratch labels.ScratchBuilder
 	refused refusals
 
-	sender     *sender
-	lim        *tenant.Limits
-	generation uint32 // of limits
-	window     window
-	now        time.Time
-	view       *ring.View
-	written    Written
-	sent       int
-	exemplars  int   // seen
-	charged    int   // samples that the tenant's rate was charged with
-	out        int64 // bytes of definitions, descriptions and exemplars in batches
-	held       int64 // bytes of all requests' memory
-	parts      map[int32]*part
-	order      []*part
+	sender    *sender
+	lim       *tenant.Limits
+	version   uint32 // what the request decides is decided at this version,
+	rules     uint32 // by limits and a ring that are as they are since this one
+	trail     trail
+	window    window
+	now       time.Time
+	seconds   uint32 // now, in Unix time
+	view      *ring.View
+	written   Written
+	sent      int
+	exemplars int   // seen
+	charged   int   // samples that the tenant's rate was charged with
+	out       int64 // bytes of definitions, descriptions and exemplars in batches
+	held      int64 // bytes of all requests' memory
+	parts     map[int32]*part
+	order     []*part
+	latest    *part // where the series before went
 }
 
 func newRequest(d *Distributor) *request {
@@ -70,10 +75,10 @@ func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, bod
 	defer r.release()
 	r.sender, r.charged = r.d.sender(id), 0
 	for range maxRebuilds {
-		if err := r.build(); err != nil {
-			return Written{}, err
+		err := r.build()
+		if err == nil {
+			err = r.send()
 		}
-		err := r.send()
 		if errors.Is(err, errStale) {
 			r.decoder.Rewind()
 			continue
@@ -92,7 +97,9 @@ const maxRebuilds = 8
 // build reads the request into batches for each partition.
 func (r *request) build() error {
 	r.begin()
-	for n := 0; r.decoder.Next(); n++ {
+	r.trail.life.RLock()
+	defer r.trail.life.RUnlock()
+	for n := 0; r.decoder.Next(r.trail.guess()); n++ {
 		s := &r.decoder.Series
 		samples := len(s.Floats) + len(s.Histograms)
 		r.sent += samples
@@ -114,6 +121,7 @@ func (r *request) build() error {
 	if err := r.metadata(); err != nil {
 		return err
 	}
+	r.d.metrics.lookedUp(r.trail.taken)
 	return r.charge(r.written.Floats + r.written.Histograms)
 }
 
@@ -135,30 +143,44 @@ func (r *request) tooMany() error {
 }
 
 func (r *request) begin() {
-	d := r.d
-	r.generation = uint32(d.deps.Limits.Generation())
-	r.lim = d.deps.Limits.For(r.sender.id)
-	r.now = d.deps.Now()
-	r.view = d.deps.Ring.View()
+	r.catchUp()
+	r.now = r.d.deps.Now()
+	r.seconds = uint32(r.now.Unix())
+	r.trail.begin(r.sender.table)
 	r.decoder.MaxSamples = r.lim.MaxSamplesPerRequest
 	ms := r.now.UnixMilli()
 	r.window = window{oldest: ms - time.Duration(r.lim.PastWindow).Milliseconds(), newest: ms + time.Duration(r.lim.FutureWindow).Milliseconds(), lim: r.lim}
 	r.sender.adjust(r.lim)
-	r.sender.lastSeen.Store(uint32(r.now.Unix()))
+	r.sender.lastSeen.Store(r.seconds)
 	r.written, r.sent, r.exemplars, r.out = Written{}, 0, 0, 0
 	r.refused.reset()
 	clear(r.parts)
-	r.order = r.order[:0]
+	r.order, r.latest = r.order[:0], nil
+}
+
+// catchUp takes limits and ring as they are now, with a version at which they are so.
+func (r *request) catchUp() {
+	d := r.d
+	for {
+		st := d.versions.current.Load()
+		generation := d.deps.Limits.Generation()
+		r.lim, r.view = d.deps.Limits.For(r.sender.id), d.deps.Ring.View()
+		if st.limits == generation && st.view == r.view.Version {
+			r.version, r.rules = st.version, st.rules
+			return
+		}
+		d.versions.moved(st, generation, r.view.Version)
+	}
 }
 
 // series adds one series' samples to its partition's batch, or refuses them.
 func (r *request) series(s *remote.Series, samples int) error {
-	p, n, v, err := r.locate(s.Key)
+	at, err := r.locate(s)
 	if err != nil {
 		return err
 	}
-	if v != nil {
-		r.refused.add(v.why, samples, func() string { return v.text })
+	if at.part == nil {
+		r.turnAway(at, samples)
 		return nil
 	}
 	for i, f := range s.Floats {
@@ -166,46 +188,57 @@ func (r *request) series(s *remote.Series, samples int) error {
 			r.refuse(r.window.check(f.Time))
 			continue
 		}
-		if p, n, err = r.room(p, n, i); err != nil {
-			return err
+		if i > 0 {
+			if at, err = r.room(at, i); err != nil {
+				return err
+			}
 		}
-		p.builder.Float(n, f.Time, f.Value)
+		at.part.builder.Float(at.number, f.Time, f.Value)
 		r.written.Floats++
 	}
 	for i := range s.Histograms {
-		if p, n, err = r.room(p, n, i); err != nil {
+		if at, err = r.room(at, i); err != nil {
 			return err
 		}
-		r.histogram(p, n, &s.Histograms[i])
+		r.histogram(at, &s.Histograms[i])
 	}
 	if s.Exemplars == 0 {
 		return nil
 	}
-	return r.addExemplars(p, n, s.Exemplars)
+	return r.addExemplars(at, s.Exemplars)
+}
+
+// turnAway counts the samples of a series that goes nowhere.
+func (r *request) turnAway(at spot, samples int) {
+	if at.refused == nil {
+		r.written.Dropped += samples
+		return
+	}
+	r.refused.add(at.refused.why, samples, func() string { return at.refused.text })
 }
 
 // addExemplars adds those of the current series that are valid, while the request may have more.
-func (r *request) addExemplars(p *part, n series.Number, sent int) error {
+func (r *request) addExemplars(at spot, sent int) error {
 	before := r.written.Exemplars
 	var failed error
 	err := r.decoder.Exemplars(r.lim.MaxExemplarsPerRequest-r.exemplars, func(e exemplar.Exemplar) {
 		if failed != nil || !exemplarValid(&e) || e.Ts < r.window.oldest || e.Ts > r.window.newest {
 			return
 		}
-		if p, n, failed = r.room(p, n, 1); failed != nil {
+		if at, failed = r.room(at, 1); failed != nil {
 			return
 		}
-		size := p.builder.Size()
-		p.builder.Exemplar(n, e)
+		size := at.part.builder.Size()
+		at.part.builder.Exemplar(at.number, e)
 		r.written.Exemplars++
-		failed = r.writeOut(p.builder.Size() - size)
+		failed = r.writeOut(at.part.builder.Size() - size)
 	})
 	r.exemplars += sent
 	r.d.metrics.exemplarsDropped.Add(float64(sent - (r.written.Exemplars - before)))
 	return errors.Join(err, failed)
 }
 
-func (r *request) histogram(p *part, n series.Number, h *remote.Histogram) {
+func (r *request) histogram(at spot, h *remote.Histogram) {
 	v := r.window.check(h.Time)
 	if v == nil {
 		v = checkHistogram(h, r.lim)
@@ -215,9 +248,9 @@ func (r *request) histogram(p *part, n series.Number, h *remote.Histogram) {
 		r.refuse(v)
 		return
 	case h.H != nil:
-		p.builder.Histogram(n, h.Time, h.H)
+		at.part.builder.Histogram(at.number, h.Time, h.H)
 	default:
-		p.builder.FloatHistogram(n, h.Time, h.FH)
+		at.part.builder.FloatHistogram(at.number, h.Time, h.FH)
 	}
 	r.written.Histograms++
 }
@@ -230,83 +263,6 @@ func (r *request) refuse(v *violation) {
 		}
 		return shortened(r.scratch.Labels().String()) + ": " + v.text
 	})
-}
-
-// maxLabels bounds what is parsed of a series before the tenant's own limit is looked at.
-const maxLabels = 1024
-
-// locate finds or makes the current series' number in the batch of its partition.
-func (r *request) locate(k remote.Key) (*part, series.Number, *violation, error) {
-	shard := r.sender.table.shard(k)
-	e, known := shard.find(k, uint32(r.now.Unix()))
-	if known && e.limits == r.generation && e.view == r.view.Version && e.defined {
-		p, err := r.part(e.partition)
-		if err != nil {
-			return nil, 0, nil, err
-		}
-		if e.generation == p.generation {
-			p.used += e.size()
-			return p, e.number, nil, nil
-		}
-	}
-	return r.define(shard, k, e, known)
-}
-
-// define is locate for a series that is new, or whose entry no longer holds.
-func (r *request) define(shard *shard, k remote.Key, e entry, known bool) (*part, series.Number, *violation, error) {
-	if err := r.decoder.Labels(&r.scratch, maxLabels); err != nil {
-		return nil, 0, &violation{invalidLabels, err.Error()}, nil
-	}
-	ls := r.scratch.Labels()
-	if !known || e.limits != r.generation {
-		if v := checkLabels(ls, r.lim); v != nil {
-			return nil, 0, v, nil
-		}
-		e.limits = r.generation
-	}
-	if !known {
-		if v := r.sender.mayCreate(r.now, r.lim); v != nil {
-			return nil, 0, v, nil
-		}
-		e.token, e.seen = token(r.sender.id, ls), uint32(r.now.Unix())
-	}
-	partition, ok := r.view.PartitionOf(e.token)
-	if !ok {
-		return nil, 0, nil, fmt.Errorf("%w: %w", ErrUnavailable, errNoPartition)
-	}
-	p, err := r.part(partition)
-	if err != nil {
-		return nil, 0, nil, err
-	}
-	if e.partition != partition || e.generation != p.generation {
-		e.partition, e.defined = partition, false
-		e.number, e.generation = p.stream.number()
-	}
-	e.view = r.view.Version
-	if e.defined {
-		p.used += e.size()
-	} else if err := r.addDefinition(p, k, &e, ls); err != nil {
-		return nil, 0, nil, err
-	}
-	if shard.put(k, e) {
-		r.sender.series.Add(1)
-	}
-	return p, e.number, nil, nil
-}
-
-// addDefinition says in the batch what the entry's number stands for.
-func (r *request) addDefinition(p *part, k remote.Key, e *entry, ls labels.Labels) error {
-	before := p.builder.Size()
-	p.builder.Define(e.number, ls)
-	size := p.builder.Size() - before
-	e.setSize(size)
-	p.pending = append(p.pending, definition{k, e.number})
-	return errors.Join(r.writeOut(size), r.seriesMetadata(p, ls))
-}
-
-// token is a series' place in the ring, the same in every process.
-func token(id tenant.ID, ls labels.Labels) uint32 {
-	return uint32(xxhash.Sum64String(id.String())*31 + labels.StableHash(ls))
 }
 
 // metadata adds the families that a 1.0 request describes, each to the partition of its name.

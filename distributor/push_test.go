@@ -350,18 +350,18 @@ func TestNumberingBeginsAnew(t *testing.T) {
 		synctest.Wait()
 		y.mustPush(time.Now(), 1, "x")
 		s := y.stream(0, y.ring.View())
-		before := s.currentGeneration()
+		before, born := s.current()
 		for range 200_000 {
 			s.number()
 		}
 		for range 100_000 {
-			s.retire(before)
+			s.retire(born)
 		}
 		if g := s.currentGeneration(); g != before {
 			t.Errorf("generation %d with half of the numbers in use", g)
 		}
 		for range 60_000 {
-			s.retire(before)
+			s.retire(born)
 		}
 		after := s.currentGeneration()
 		if after != before+1 {
@@ -621,7 +621,7 @@ func benchmarkPush(b *testing.B, known bool) {
 		time.Sleep(time.Millisecond)
 	}
 	y.streams[0].close()
-	y.streams[0] = newStream(0, blackHole{make(chan struct{})})
+	y.streams[0] = newStream(0, blackHole{make(chan struct{})}, y.versions)
 	y.streams[0].follow(owners("a"))
 	y.limits.set(func(l *tenant.Limits) {
 		l.MaxSamplesPerSecond, l.MaxNewSeriesPerSecond, l.MaxActiveSeries = 0, 0, 0

@@ -11,9 +11,8 @@ import (
 
 // sender is a tenant that writes: its series, and its quotas.
 type sender struct {
+	*table
 	id       tenant.ID
-	table    *table
-	series   atomic.Int64
 	lastSeen atomic.Uint32 // Unix seconds
 	samples  *rate.Limiter
 	creation *rate.Limiter

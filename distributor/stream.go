@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/varve-io/varve/pkg/ring"
@@ -44,13 +45,14 @@ const (
 type stream struct {
 	partition int32
 	dialer    Dialer
+	versions  *versions
 	keepers   sync.WaitGroup
+	counter   atomic.Uint64 // generation << 32 | the next number in it
 
-	mu         sync.Mutex
-	generation uint32
-	next       series.Number    // the next number of this generation
-	retired    int              // numbers of this generation whose series expired
-	links      map[string]*link // by instance
+	mu      sync.Mutex       // held to change the generation
+	born    uint32           // the version at which the generation began
+	retired int              // numbers of this generation whose series expired
+	links   map[string]*link // by instance
 }
 
 // link is one owner, and the way to it.
@@ -60,39 +62,46 @@ type link struct {
 	way  Owner // nil while there is none
 }
 
-func newStream(partition int32, d Dialer) *stream {
-	return &stream{partition: partition, dialer: d, generation: 1, links: map[string]*link{}}
+func newStream(partition int32, d Dialer, v *versions) *stream {
+	s := &stream{partition: partition, dialer: d, versions: v, links: map[string]*link{}}
+	s.renumber()
+	return s
 }
 
 // number hands out a number for a series, with the generation that it is of.
 func (s *stream) number() (series.Number, uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.next++
-	return s.next - 1, s.generation
+	n := s.counter.Add(1) - 1
+	return series.Number(n), uint32(n >> 32)
 }
 
-func (s *stream) currentGeneration() uint32 {
+func (s *stream) currentGeneration() uint32 { return uint32(s.counter.Load() >> 32) }
+
+// current is the generation, and the version at which it began.
+func (s *stream) current() (generation, born uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.generation
+	return s.currentGeneration(), s.born
 }
 
-// retire counts a number that no series has any more. Once most of many are so, the numbering starts anew, which lets
-// the owners forget them.
-func (s *stream) retire(generation uint32) {
+// retire counts a number that no series has any more, which it had at that version. Once most of many are so, the
+// numbering starts anew, which lets the owners forget them.
+func (s *stream) retire(version uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if generation != s.generation {
+	if version < s.born {
 		return
 	}
 	s.retired++
-	if s.retired > 100_000 && s.retired > int(s.next)*3/4 {
+	if s.retired > 100_000 && s.retired > int(uint32(s.counter.Load()))*3/4 {
 		s.renumber()
 	}
 }
 
-func (s *stream) renumber() { s.generation, s.next, s.retired = s.generation+1, 0, 0 }
+// renumber begins a new generation.
+func (s *stream) renumber() {
+	s.counter.Store(uint64(s.currentGeneration()+1) << 32)
+	s.born, s.retired = s.versions.renumbered(), 0
+}
 
 // follow makes the links those of the partition's owners. Ways to new ones are opened in the background.
 func (s *stream) follow(owners []ring.Owner) {
@@ -190,7 +199,7 @@ func (s *stream) joined() int {
 func (s *stream) push(generation uint32, batch []byte) (receipts []series.Receipt, whole bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if generation != s.generation {
+	if generation != s.currentGeneration() {
 		return nil, false, errStale
 	}
 	receipts = make([]series.Receipt, 0, len(s.links))

@@ -116,7 +116,7 @@ func owners(names ...string) []ring.Owner {
 func TestStreamJoinsOwnersAsTheyCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet("a", "b")
-		s := newStream(0, f)
+		s := newStream(0, f, newVersions())
 		s.follow(owners("a", "b", "c"))
 		synctest.Wait()
 		if n := s.joined(); n != 2 {
@@ -154,7 +154,7 @@ func TestStreamJoinsOwnersAsTheyCome(t *testing.T) {
 func TestStreamGoesOnWithoutABrokenOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet("a", "b", "c")
-		s := newStream(0, f)
+		s := newStream(0, f, newVersions())
 		defer s.close()
 		s.follow(owners("a", "b", "c"))
 		synctest.Wait()
@@ -183,7 +183,7 @@ func TestStreamBacksOffFromAFlappingOwner(t *testing.T) {
 	}{{[]string{"a", "b", "c"}, 200, 300}, {[]string{"a"}, 3000, 4000}} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFleet(c.up...)
-			s := newStream(0, f)
+			s := newStream(0, f, newVersions())
 			defer s.close()
 			s.follow(owners("a", "b", "c"))
 			for range 3600 {
@@ -210,7 +210,7 @@ func TestStreamBacksOffFromAFlappingOwner(t *testing.T) {
 func TestStreamFollowsTheRing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet("a", "b")
-		s := newStream(0, f)
+		s := newStream(0, f, newVersions())
 		s.follow(owners("a", "b"))
 		synctest.Wait()
 		moved := owners("a")
@@ -235,7 +235,7 @@ func TestStreamFollowsTheRing(t *testing.T) {
 func TestStreamOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet("a", "b", "c")
-		s := newStream(0, f)
+		s := newStream(0, f, newVersions())
 		s.follow(owners("a", "b", "c"))
 		synctest.Wait()
 		g := s.currentGeneration()

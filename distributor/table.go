@@ -1,110 +1,280 @@
 package distributor
 
 import (
-	"math"
+	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"github.com/varve-io/varve/pkg/remote"
-	"github.com/varve-io/varve/pkg/series"
 )
 
-// entry is what the table knows of a series under one spelling.
-type entry struct {
-	token      uint32        // its place in the ring
-	partition  int32         // that holds the token in view
-	view       uint32        // version of the ring that partition was looked up in
-	number     series.Number // in generation of the partition's stream
-	generation uint32        // 0: it has no number
-	limits     uint32        // generation of the limits that it was found valid under
-	seen       uint32        // Unix seconds of its latest sample
-	defined    bool          // its number's definition is on the stream
-	units      uint16        // the size of its definition
-}
-
-// size is that of the series' definition in a batch, in bytes, rounded up.
-func (e *entry) size() int { return int(e.units) * 64 }
-
-func (e *entry) setSize(n int) { e.units = uint16(min((n+63)/64, math.MaxUint16)) }
-
-// table finds the entries of one tenant. Its parts have a lock each, so that requests rarely meet.
+// table finds the entries of one tenant's series. It has less than 64 bytes for each, of which the garbage collector
+// looks at none.
+//
+// Whoever reads it holds life shared; nothing else is locked to find an entry. New entries are made under mu, and words
+// of entries change under mu. Entries are let go under life held alone: while it is held shared, an entry that is found
+// stays that of the same series.
 type table struct {
-	shards [tableShards]shard
+	life sync.RWMutex
+
+	index   atomic.Pointer[index]
+	pages   atomic.Pointer[[][]entry] // they never move
+	series  atomic.Int64              // entries of series that are stored
+	dropped atomic.Int64              // entries of series that a rule drops
+
+	mu    sync.Mutex
+	count uint32 // entries that were ever made: the greatest of them
+	free  uint32 // the first free one
 }
 
-const tableShards = 16
-
-type shard struct {
-	mu      sync.Mutex
-	index   map[remote.Key]uint32
-	entries []entry
-	free    []uint32
+// index finds entries by key: open addressing, with linear probing. A slot holds an entry's number, which takes as many
+// bits as slots are numbered with, and in the rest of its bits some of the key's, so that few entries are looked
+// at in vain. 0 is an empty slot.
+type index struct {
+	mask  uint32
+	slots []atomic.Uint32
 }
+
+// Pages double from firstPage to pageEntries entries. So a small tenant's table is small, and in a large one no more than
+// a page is empty.
+const (
+	firstPage   = 16
+	pageEntries = firstPage << smallPages
+	smallPages  = 8 // pages that are smaller
+)
 
 func newTable() *table {
 	t := &table{}
-	for i := range t.shards {
-		t.shards[i].index = map[remote.Key]uint32{}
-	}
+	t.index.Store(newIndex(firstPage))
+	t.pages.Store(new([][]entry))
 	return t
 }
 
-func (t *table) shard(k remote.Key) *shard { return &t.shards[k.Hi%tableShards] }
-
-// find is a copy of the entry, marked as seen now; ok is false for a new series.
-func (s *shard) find(k remote.Key, now uint32) (e entry, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, ok := s.index[k]
-	if !ok {
-		return entry{}, false
-	}
-	s.entries[i].seen = now
-	return s.entries[i], true
+func newIndex(slots int) *index {
+	return &index{mask: uint32(slots - 1), slots: make([]atomic.Uint32, slots)}
 }
 
-// put stores the entry under the key, and tells whether the key is new.
-func (s *shard) put(k remote.Key, e entry) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i, ok := s.index[k]; ok {
-		s.entries[i] = e
-		return false
-	}
-	if n := len(s.free); n > 0 {
-		i := s.free[n-1]
-		s.free = s.free[:n-1]
-		s.index[k], s.entries[i] = i, e
-		return true
-	}
-	s.index[k] = uint32(len(s.entries))
-	s.entries = append(s.entries, e)
-	return true
+// at is an entry by its number, from 1 on.
+func (t *table) at(id uint32) *entry {
+	page, i := pageOf(id)
+	return &(*t.pages.Load())[page][i]
 }
 
-// setDefined notes that the number's definition has gone out, if the entry still has that number.
-func (s *shard) setDefined(k remote.Key, n series.Number, generation uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i, ok := s.index[k]; ok {
-		if e := &s.entries[i]; e.number == n && e.generation == generation {
-			e.defined = true
+func pageOf(id uint32) (page, i uint32) {
+	j := id - 1 + firstPage
+	if j < pageEntries {
+		n := uint32(bits.Len32(j))
+		return n - 5, j - 1<<(n-1)
+	}
+	return j/pageEntries - 1 + smallPages, j % pageEntries
+}
+
+// slot is what a slot for the entry holds.
+func (ix *index) slot(lo uint64, id uint32) uint32 { return uint32(lo>>32)&^ix.mask | id }
+
+// find is the entry of a key; 0 if there is none.
+func (t *table) find(k remote.Key) uint32 {
+	ix := t.index.Load()
+	tag := ix.slot(k.Lo, 0)
+	for pos := uint32(k.Lo); ; pos++ {
+		s := ix.slots[pos&ix.mask].Load()
+		if s == 0 {
+			return 0
+		}
+		if s&^ix.mask != tag {
+			continue
+		}
+		if e := t.at(s & ix.mask); e.lo.Load() == k.Lo && e.hi.Load() == k.Hi {
+			return s & ix.mask
 		}
 	}
 }
 
-// expire drops the entries that were last seen before a time, and calls gone for each.
-func (t *table) expire(before uint32, gone func(entry)) {
-	for i := range t.shards {
-		s := &t.shards[i]
-		s.mu.Lock()
-		for k, i := range s.index {
-			if s.entries[i].seen < before {
-				gone(s.entries[i])
-				s.entries[i] = entry{}
-				s.free = append(s.free, i)
-				delete(s.index, k)
-			}
-		}
-		s.mu.Unlock()
+// make is the entry of a key; fresh tells that it was made just now.
+func (t *table) make(k remote.Key, front, now uint32) (id uint32, fresh bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id = t.find(k); id != 0 {
+		return id, false
 	}
+	if ix := t.index.Load(); (t.series.Load()+t.dropped.Load()+1)*4 > int64(len(ix.slots))*3 {
+		t.grow(ix)
+	}
+	id = t.take()
+	e := t.at(id)
+	e.lo.Store(k.Lo)
+	e.front.Store(front)
+	e.seen.Store(now)
+	e.next.Store(0)
+	e.hi.Store(k.Hi)
+	t.index.Load().add(k.Lo, id)
+	t.series.Add(1)
+	return id, true
+}
+
+// take is a free entry, or one on a new page.
+func (t *table) take() uint32 {
+	if id := t.free; id != 0 {
+		t.free = t.at(id).next.Load()
+		return id
+	}
+	t.count++
+	pages := *t.pages.Load()
+	if page, _ := pageOf(t.count); int(page) == len(pages) {
+		grown := append(pages[:len(pages):len(pages)], make([]entry, firstPage<<min(page, smallPages)))
+		t.pages.Store(&grown)
+	}
+	return t.count
+}
+
+func (ix *index) add(lo uint64, id uint32) {
+	pos := uint32(lo)
+	for ix.slots[pos&ix.mask].Load() != 0 {
+		pos++
+	}
+	ix.slots[pos&ix.mask].Store(ix.slot(lo, id))
+}
+
+// grow makes an index of twice the size.
+func (t *table) grow(old *index) {
+	ix := newIndex(2 * len(old.slots))
+	for id := uint32(1); id <= t.count; id++ {
+		if e := t.at(id); e.hi.Load() != 0 {
+			ix.add(e.lo.Load(), id)
+		}
+	}
+	t.index.Store(ix)
+}
+
+// assign makes the entry stand for what it is at a version: in the part's partition, with the number that it has there,
+// or a new one. errStale says that the version is an older one.
+func (t *table) assign(e *entry, p *part, version uint32) (standing, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := e.standing(p.born)
+	if s.version() > version {
+		return s, errStale
+	}
+	if !ok || s.partition() != p.stream.partition {
+		n, generation := p.stream.number()
+		if generation != p.generation {
+			return s, errStale
+		}
+		if s.dropped() {
+			t.dropped.Add(-1)
+			t.series.Add(1)
+		}
+		s = standingOf(n, p.stream.partition)
+	}
+	s = s.at(version)
+	e.put(s)
+	return s, nil
+}
+
+// drop makes the entry stand for a series that a rule drops.
+func (t *table) drop(e *entry, version uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, _ := e.standing(0)
+	if s.version() > version {
+		return // somebody knows better
+	}
+	if !s.dropped() {
+		t.series.Add(-1)
+		t.dropped.Add(1)
+	}
+	e.put(standingOf(0, noPartition).at(version))
+}
+
+// setDefined notes that definitions for a partition have gone out, where the entries still have these numbers: the same
+// version and the same partition mean the same generation of its stream, in which a number is given once.
+func (t *table) setDefined(partition int32, ds []definition) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range ds {
+		e := t.at(d.id)
+		if s, ok := e.standing(0); ok && s.number == d.number && s.partition() == partition {
+			e.place.Or(placeDefined)
+		}
+	}
+}
+
+// expire lets go of the entries that were last seen before a time, a page of them at once, and calls gone for each.
+func (t *table) expire(before uint32, gone func(standing)) {
+	var idle []standing
+	for first := uint32(1); ; first += pageEntries {
+		t.mu.Lock()
+		last := min(first+pageEntries-1, t.count)
+		t.mu.Unlock()
+		if first > last {
+			return
+		}
+		if !t.anyIdle(first, last, before) {
+			continue
+		}
+		idle = t.forget(first, last, before, idle[:0])
+		for _, s := range idle {
+			gone(s)
+		}
+	}
+}
+
+func (t *table) anyIdle(first, last, before uint32) bool {
+	for id := first; id <= last; id++ {
+		if t.at(id).idle(before) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *entry) idle(before uint32) bool { return e.hi.Load() != 0 && e.seen.Load() < before }
+
+func (t *table) forget(first, last, before uint32, idle []standing) []standing {
+	t.life.Lock()
+	defer t.life.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := first; id <= last; id++ {
+		e := t.at(id)
+		if !e.idle(before) {
+			continue
+		}
+		s, _ := e.standing(0)
+		idle = append(idle, s)
+		t.remove(e.lo.Load(), id)
+		e.hi.Store(0)
+		e.lo.Store(0)
+		e.put(standing{})
+		e.ha.Store(0)
+		e.next.Store(t.free)
+		t.free = id
+		if s.dropped() {
+			t.dropped.Add(-1)
+		} else {
+			t.series.Add(-1)
+		}
+	}
+	return idle
+}
+
+// remove takes an entry out of the index. Those behind it move up where that brings them nearer to their own slots.
+func (t *table) remove(lo uint64, id uint32) {
+	ix := t.index.Load()
+	hole := uint32(lo) & ix.mask
+	for ix.slots[hole].Load()&ix.mask != id {
+		hole = (hole + 1) & ix.mask
+	}
+	for pos := (hole + 1) & ix.mask; ; pos = (pos + 1) & ix.mask {
+		s := ix.slots[pos].Load()
+		if s == 0 {
+			break
+		}
+		own := uint32(t.at(s&ix.mask).lo.Load()) & ix.mask
+		if (pos-own)&ix.mask >= (pos-hole)&ix.mask {
+			ix.slots[hole].Store(s)
+			hole = pos
+		}
+	}
+	ix.slots[hole].Store(0)
 }

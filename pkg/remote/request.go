@@ -3,7 +3,6 @@ package remote
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/maphash"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -11,16 +10,14 @@ import (
 )
 
 // Key is 128 bits that stand for a series' labels as one sender spells them: equal bytes, equal key. Two spellings
-// of one series have two keys. It is keyed by a secret of the process, so senders can't make keys collide.
+// of one series have two keys. It is keyed by a secret of the process, so senders can't make keys collide. Hi is never 0.
 type Key struct{ Hi, Lo uint64 }
 
-// Hasher makes keys. One is made at start and used for as long as its keys are.
-type Hasher struct{ hi, lo maphash.Seed }
-
-// NewHasher draws a secret.
-func NewHasher() Hasher { return Hasher{hi: maphash.MakeSeed(), lo: maphash.MakeSeed()} }
-
-func (h Hasher) key(p []byte) Key { return Key{maphash.Bytes(h.hi, p), maphash.Bytes(h.lo, p)} }
+// Guess is a series that may come next, because it came next the last time.
+type Guess struct {
+	Hi    uint64 // of its key; 0 for no guess
+	Front uint32 // Series.Front
+}
 
 // Float is one float sample; Time is in Unix milliseconds.
 type Float struct {
@@ -37,7 +34,11 @@ type Histogram struct {
 
 // Series is one series of a request: what it holds is valid until the next one is read.
 type Series struct {
-	Key        Key
+	// Key is complete unless Guessed; then it is only as good as the guess, and Lo is 0.
+	Key     Key
+	Guessed bool
+	// Front is how many bytes the label fields have in 1.0, 0 in 2.0. A guess needs it.
+	Front      uint32
 	Floats     []Float
 	Histograms []Histogram
 	// Exemplars is how many there are; Request.Exemplars reads them.
@@ -56,13 +57,12 @@ type Request struct {
 	// Series is the current series, after Next said true.
 	Series Series
 
-	labels   []byte // 1.0: the label fields; 2.0: the references, each in a fixed 32 bits
+	labels   []byte // 1.0: the label fields; 2.0: the references, as varints
 	rest     []byte // the current series' message
 	gather   []byte
 	symbols  [][]byte
 	families [][]byte // of 1.0: messages that describe metric families
-	hashes   []byte   // of each symbol, 16 bytes
-	keys     []byte
+	hi, lo   []uint64 // hashes of the symbols; lo is made when it is needed
 	refs     []byte
 	err      error
 }
@@ -73,7 +73,7 @@ func NewRequest(h Hasher) *Request { return &Request{hasher: h} }
 // Reset begins to read a body. Errors wrap ErrMalformed.
 func (r *Request) Reset(p Protocol, body []byte) error {
 	r.protocol, r.body = p, body
-	r.symbols, r.hashes = r.symbols[:0], r.hashes[:0]
+	r.symbols, r.hi, r.lo = r.symbols[:0], r.hi[:0], r.lo[:0]
 	r.Rewind()
 	if p == WriteV2 {
 		r.err = r.readSymbols()
@@ -86,8 +86,9 @@ func (r *Request) Rewind() {
 	r.walk, r.families, r.err = fields{p: r.body}, r.families[:0], nil
 }
 
-// Next reads the next series; false at the end or on an error.
-func (r *Request) Next() bool {
+// Next reads the next series; false at the end or on an error. If it is the one that was guessed, its labels are only
+// hashed, not walked over.
+func (r *Request) Next(g Guess) bool {
 	if r.err != nil {
 		return false
 	}
@@ -102,10 +103,13 @@ func (r *Request) Next() bool {
 		if !r.walk.is(id, wireBytes) {
 			continue
 		}
+		s := &r.Series
+		s.Guessed, s.Floats, s.Histograms, s.Exemplars = false, s.Floats[:0], s.Histograms[:0], 0
+		r.rest = r.walk.data
 		if r.protocol == WriteV2 {
-			r.err = r.readV2(r.walk.data)
+			r.err = r.readV2(r.rest, g)
 		} else {
-			r.err = r.readV1(r.walk.data)
+			r.err = r.readV1(r.rest, g)
 		}
 		return r.err == nil
 	}

@@ -40,7 +40,7 @@ func read(t testing.TB, p Protocol, body []byte) ([]got, []series.Metadata, erro
 	}
 	var all []got
 	var b labels.ScratchBuilder
-	for r.Next() {
+	for r.Next(Guess{}) {
 		if err := r.Labels(&b, 100); err != nil {
 			return nil, nil, err
 		}
@@ -293,7 +293,7 @@ func BenchmarkRead(b *testing.B) {
 				if err := r.Reset(c.p, c.body); err != nil {
 					b.Fatal(err)
 				}
-				for r.Next() {
+				for r.Next(Guess{}) {
 				}
 				if r.Err() != nil {
 					b.Fatal(r.Err())

@@ -1,7 +1,9 @@
 package remote
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/prompb"
@@ -9,52 +11,112 @@ import (
 	"github.com/varve-io/varve/pkg/series"
 )
 
+const labelField = 1<<3 | wireBytes
+
 // readV1 reads a prometheus.TimeSeries. The bytes of its label fields, which stand together at the front in every
 // sender's encoding, are the key; where they don't, they are gathered first.
-func (r *Request) readV1(p []byte) error {
+//
+// Bytes at the front that have the length and the hash of a guessed series' label fields are these fields, and needn't
+// be walked over. 64 bits suffice for that: a series is compared with one other, not with all in the table, so that it is
+// taken for another one with a chance of 2^-64, and a sender that doesn't know the secret can't better that; nor would
+// it harm anybody's series but its own. Whatever follows the front is walked over in any case, so that a label field there is found.
+func (r *Request) readV1(p []byte, g Guess) error {
 	s := &r.Series
-	s.Floats, s.Histograms, s.Exemplars = s.Floats[:0], s.Histograms[:0], 0
-	r.rest = p
-	front, start, scattered := 0, 0, false
-	w := fields{p: p}
-	for w.next() {
-		end := len(p) - len(w.p)
-		switch {
-		case w.is(1, wireBytes):
-			if start == front {
-				front = end
-			} else {
-				scattered = true
-			}
-		case w.is(2, wireBytes):
-			if r.full() {
-				return ErrTooMany
-			}
-			f, err := float(w.data)
-			if err != nil {
-				return err
-			}
-			s.Floats = append(s.Floats, f)
-		case w.is(3, wireBytes):
-			s.Exemplars++
-		case w.is(4, wireBytes):
-			if r.full() {
-				return ErrTooMany
-			}
-			h, err := nativeHistogram(w.data)
-			if err != nil {
-				return err
-			}
-			s.Histograms = append(s.Histograms, h)
-		}
-		start = end
+	front := int(g.Front)
+	if front > 0 && front < len(p) && p[front] != labelField && r.hasher.half(p[:front]) == g.Hi {
+		s.Guessed = true
+	} else {
+		front = frontV1(p)
+	}
+	scattered, err := r.samplesV1(p[front:])
+	if err != nil {
+		return err
 	}
 	r.labels = p[:front]
 	if scattered {
-		r.labels = r.gatherLabels(p)
+		r.labels, s.Guessed = r.gatherLabels(p), false
 	}
-	s.Key = r.hasher.key(r.labels)
-	return w.err("TimeSeries")
+	s.Front = uint32(len(r.labels))
+	if s.Guessed {
+		s.Key = Key{Hi: g.Hi}
+	} else {
+		s.Key = r.hasher.key(r.labels)
+	}
+	return nil
+}
+
+// frontV1 is how many bytes the label fields at the front have. Where something is wrong it ends.
+func frontV1(p []byte) int {
+	n := 0
+	for n+1 < len(p) && p[n] == labelField {
+		size, width := uint64(p[n+1]), 1
+		if size >= 0x80 {
+			if size, width = binary.Uvarint(p[n+1:]); width <= 0 {
+				return n
+			}
+		}
+		at := n + 1 + width
+		if size > uint64(len(p)-at) {
+			return n
+		}
+		n = at + int(size)
+	}
+	return n
+}
+
+// samplesV1 reads what follows the label fields, and tells whether more of them do.
+func (r *Request) samplesV1(p []byte) (scattered bool, err error) {
+	s := &r.Series
+	if len(p) > 2 && p[0] == 2<<3|wireBytes && int(p[1]) == len(p)-2 { // one sample and no more, as nearly always
+		if f, ok := plainFloat(p[2:]); ok {
+			s.Floats = append(s.Floats, f)
+			return false, nil
+		}
+	}
+	w := fields{p: p}
+	for w.next() {
+		switch {
+		case w.is(1, wireBytes):
+			scattered = true
+		case w.is(2, wireBytes):
+			err = r.addFloat(w.data)
+		case w.is(3, wireBytes):
+			s.Exemplars++
+		case w.is(4, wireBytes):
+			err = r.addHistogram(w.data)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return scattered, w.err("TimeSeries")
+}
+
+func (r *Request) addFloat(p []byte) error {
+	if r.full() {
+		return ErrTooMany
+	}
+	f, ok := plainFloat(p)
+	if !ok {
+		var err error
+		if f, err = float(p); err != nil {
+			return err
+		}
+	}
+	r.Series.Floats = append(r.Series.Floats, f)
+	return nil
+}
+
+func (r *Request) addHistogram(p []byte) error {
+	if r.full() {
+		return ErrTooMany
+	}
+	h, err := nativeHistogram(p)
+	if err != nil {
+		return err
+	}
+	r.Series.Histograms = append(r.Series.Histograms, h)
+	return nil
 }
 
 func (r *Request) gatherLabels(p []byte) []byte {
@@ -67,19 +129,30 @@ func (r *Request) gatherLabels(p []byte) []byte {
 	return r.refs
 }
 
-// float reads a Sample of either protocol.
-func float(p []byte) (Float, error) {
-	// Value (fixed 64 bits), then the time: this is how all senders encode a sample.
-	if len(p) > 10 && p[0] == 1<<3|wireFixed64 && p[9] == 2<<3|wireVarint {
-		w := fields{p: p[1:]}
-		w.fixed(8)
-		f := Float{Value: w.float()}
-		w.p = w.p[1:]
-		if t, ok := w.varint(); ok && len(w.p) == 0 {
+// plainFloat reads a Sample of either protocol as all senders encode it: the value in 64 bits, unless it is 0, then the
+// time, in up to 9 bytes. Others are for float.
+func plainFloat(p []byte) (f Float, ok bool) {
+	if len(p) > 9 && p[0] == 1<<3|wireFixed64 {
+		f.Value = math.Float64frombits(binary.LittleEndian.Uint64(p[1:]))
+		p = p[9:]
+	}
+	if len(p) < 2 || len(p) > 10 || p[0] != 2<<3|wireVarint {
+		return f, false
+	}
+	t, shift := uint64(0), 0
+	for _, b := range p[1:] {
+		t |= uint64(b&0x7f) << shift
+		shift += 7
+		if b < 0x80 {
 			f.Time = int64(t)
-			return f, nil
+			return f, shift == 7*(len(p)-1)
 		}
 	}
+	return f, false
+}
+
+// float reads a Sample of either protocol.
+func float(p []byte) (Float, error) {
 	var f Float
 	w := fields{p: p}
 	for w.next() {

@@ -24,9 +24,7 @@ func (r *Request) readSymbols() error {
 			return fmt.Errorf("%w: more than %d symbols", ErrMalformed, maxSymbols)
 		}
 		r.symbols = append(r.symbols, w.data)
-		k := r.hasher.key(w.data)
-		r.hashes = binary.LittleEndian.AppendUint64(r.hashes, k.Hi)
-		r.hashes = binary.LittleEndian.AppendUint64(r.hashes, k.Lo)
+		r.hi = append(r.hi, r.hasher.half(w.data))
 	}
 	if err := w.err("Request"); err != nil {
 		return err
@@ -37,95 +35,121 @@ func (r *Request) readSymbols() error {
 	return nil
 }
 
-// readV2 reads an io.prometheus.write.v2.TimeSeries.
-func (r *Request) readV2(p []byte) error {
+// readV2 reads an io.prometheus.write.v2.TimeSeries. As in readV1, 64 bits suffice to tell a guessed series.
+func (r *Request) readV2(p []byte, g Guess) error {
+	if err := r.samplesV2(p); err != nil {
+		return err
+	}
 	s := &r.Series
-	s.Floats, s.Histograms, s.Exemplars = s.Floats[:0], s.Histograms[:0], 0
-	r.rest, r.refs = p, r.refs[:0]
+	hi, err := r.fold(r.labels, r.hi)
+	if err != nil {
+		return err
+	}
+	s.Front = 0
+	s.Guessed = hi == g.Hi
+	s.Key = Key{Hi: hi}
+	if !s.Guessed {
+		s.Key.Lo, err = r.fold(r.labels, r.lows())
+	}
+	return err
+}
+
+// samplesV2 reads the samples, and finds the references.
+func (r *Request) samplesV2(p []byte) (err error) {
+	r.labels, r.refs = nil, r.refs[:0]
 	w := fields{p: p}
 	for w.next() {
 		switch {
+		case w.is(1, wireBytes) && r.labels == nil: // all of them, in all senders' encoding
+			r.labels = w.data
 		case w.id == 1:
+			if len(r.refs) == 0 {
+				r.refs = append(r.refs, r.labels...)
+			}
 			r.refs = appendRefs(r.refs, &w)
+			r.labels = r.refs
 		case w.is(2, wireBytes):
-			if r.full() {
-				return ErrTooMany
-			}
-			f, err := float(w.data)
-			if err != nil {
-				return err
-			}
-			s.Floats = append(s.Floats, f)
+			err = r.addFloat(w.data)
 		case w.is(3, wireBytes):
-			if r.full() {
-				return ErrTooMany
-			}
-			h, err := nativeHistogram(w.data)
-			if err != nil {
-				return err
-			}
-			s.Histograms = append(s.Histograms, h)
+			err = r.addHistogram(w.data)
 		case w.is(4, wireBytes):
-			s.Exemplars++
+			r.Series.Exemplars++
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if err := w.err("TimeSeries"); err != nil {
-		return err
-	}
-	r.labels = r.refs
-	return r.keyV2()
+	return w.err("TimeSeries")
 }
 
-func (r *Request) keyV2() error {
-	r.keys = r.keys[:0]
-	for p := r.labels; len(p) > 0; p = p[4:] {
-		ref := binary.LittleEndian.Uint32(p)
-		if int64(ref) >= int64(len(r.symbols)) {
-			return r.errRef(ref)
+// lows is the second half of the symbols' hashes.
+func (r *Request) lows() []uint64 {
+	for n := len(r.lo); n < len(r.symbols); n++ {
+		r.lo = append(r.lo, r.hasher.otherHalf(r.symbols[n]))
+	}
+	return r.lo
+}
+
+// fold makes one hash of those of the symbols that are referred to.
+func (r *Request) fold(refs []byte, hashes []uint64) (uint64, error) {
+	f := r.hasher.begin()
+	for len(refs) > 0 {
+		ref := uint64(refs[0])
+		if ref < 0x80 {
+			refs = refs[1:]
+		} else {
+			v, n := binary.Uvarint(refs)
+			if n <= 0 {
+				return 0, errRefs
+			}
+			ref, refs = v, refs[n:]
 		}
-		r.keys = append(r.keys, r.hashes[16*int(ref):16*int(ref)+16]...)
+		if ref >= uint64(len(hashes)) {
+			return 0, r.errRef(ref)
+		}
+		f.add(hashes[ref])
 	}
-	r.Series.Key = r.hasher.key(r.keys)
-	return nil
+	return f.sum(), nil
 }
 
-func (r *Request) errRef(ref uint32) error {
+var errRefs = fmt.Errorf("%w: label references are cut off", ErrMalformed)
+
+func (r *Request) errRef(ref uint64) error {
 	return fmt.Errorf("%w: label reference %d is outside the %d symbols", ErrMalformed, ref, len(r.symbols))
 }
 
-// appendRefs adds the references of the current field, packed or not, as fixed 32 bits. One beyond 32 bits becomes
-// the greatest, which no table has.
+// appendRefs adds the references of the current field, packed or not, as varints.
 func appendRefs(dst []byte, w *fields) []byte {
-	if w.wire == wireVarint {
-		return appendRef(dst, w.num)
+	if w.wire == wireBytes {
+		return append(dst, w.data...)
 	}
-	in := fields{p: w.data}
-	for len(in.p) > 0 {
-		v, ok := in.varint()
-		if !ok {
-			w.fail()
-			break
-		}
-		dst = appendRef(dst, v)
-	}
-	return dst
-}
-
-func appendRef(dst []byte, v uint64) []byte {
-	return binary.LittleEndian.AppendUint32(dst, uint32(min(v, 1<<32-1)))
+	return binary.AppendUvarint(dst, w.num)
 }
 
 func (r *Request) labelsV2(refs []byte, add func(name, value []byte, n int) error) error {
-	if len(refs)%8 != 0 {
-		return fmt.Errorf("%w: an odd number of label references", ErrMalformed)
+	next := func() ([]byte, error) {
+		ref, n := binary.Uvarint(refs)
+		if n <= 0 {
+			return nil, errRefs
+		}
+		if refs = refs[n:]; ref >= uint64(len(r.symbols)) {
+			return nil, r.errRef(ref)
+		}
+		return r.symbols[ref], nil
 	}
 	for n := 1; len(refs) > 0; n++ {
-		name, value := binary.LittleEndian.Uint32(refs), binary.LittleEndian.Uint32(refs[4:])
-		refs = refs[8:]
-		if m := max(name, value); int64(m) >= int64(len(r.symbols)) {
-			return r.errRef(m)
+		name, err := next()
+		if err != nil {
+			return err
 		}
-		if err := add(r.symbols[name], r.symbols[value], n); err != nil {
+		if len(refs) == 0 {
+			return fmt.Errorf("%w: an odd number of label references", ErrMalformed)
+		}
+		value, err := next()
+		if err != nil {
+			return err
+		}
+		if err := add(name, value, n); err != nil {
 			return err
 		}
 	}
@@ -150,7 +174,7 @@ func (r *Request) metadata(p []byte) (m series.Metadata, err error) {
 	m.Type = model.MetricTypeUnknown
 	symbol := func(ref uint64) string {
 		if ref >= uint64(len(r.symbols)) {
-			err = r.errRef(uint32(min(ref, 1<<32-1)))
+			err = r.errRef(ref)
 			return ""
 		}
 		return string(r.symbols[ref])
