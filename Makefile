@@ -14,7 +14,7 @@ versitygw_PKG       := github.com/versity/versitygw/cmd/versitygw
 fake-gcs-server_PKG := github.com/fsouza/fake-gcs-server
 etcd_PKG            := go.etcd.io/etcd/server/v3
 
-.PHONY: build run test unit integration soak check lint parts clean
+.PHONY: build run test unit integration soak bench check lint parts clean
 .DEFAULT_GOAL := build
 
 build: ## The varve binary at the root.
@@ -48,6 +48,9 @@ integration: parts $(BIN)/varve $(BIN)/loadgen ## Real processes on 127.0.0.1.
 
 soak: parts $(BIN)/varve $(BIN)/loadgen ## Half an hour of kill -9; VARVE_TEST_CYCLES changes how long.
 	VARVE_TEST_CYCLES=$${VARVE_TEST_CYCLES:-600} $(GO) test -timeout=0 -count=1 -v -parallel=6 -run=TestKill9 ./integration
+
+bench: $(BIN)/prometheus ## What writing costs; by hand, on a quiet machine. SUITE=write,memory chooses, BENCH_FLAGS adds flags.
+	$(GO) run ./tools/bench -suite=$(or $(SUITE),all) -pictures=docs/img -prometheus=$(BIN)/prometheus $(BENCH_FLAGS)
 
 check: ## Quick and without parts.
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }

@@ -1,0 +1,184 @@
+// Command bench measures what writing costs: real processes on 127.0.0.1, real loads, fresh directories, and at the end of
+// each run the ledger: a run that lost, changed or invented a sample is an error, not a figure.
+//
+//	go run ./tools/bench -suite write,memory -runs 3
+//
+// It prints tables in Markdown, medians with the least and the greatest of the runs beside them. CPU time and memory are
+// those of the server's processes, from /proc, so it runs on Linux only. Prometheus, VictoriaMetrics and Cortex are measured beside
+// varve where the paths of their programs are given.
+//
+// Exit status: 0 all suites ran; 1 a suite failed, with the tables of the others printed.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// suite measures one thing in some runs.
+type suite struct {
+	name, about string
+	run         func(context.Context, *bench) ([]*table, error)
+}
+
+func suites() []suite {
+	return []suite{
+		{"write", "one process, remote write 1.0 and 2.0, beside the peers", writeSuite},
+		{"memory", "bytes of memory per active series", memorySuite},
+	}
+}
+
+// bench is what the suites share: the command line, and where to work.
+type bench struct {
+	varve string            // path of the program
+	peers map[string]string // paths of the peers' programs by name
+	dir   string            // holds a directory per server, while it runs
+	out   string            // directory of pictures; none are made if empty
+
+	runs, peerRuns         int
+	series, steps, senders int // 0 for the suite's own
+	verify                 bool
+}
+
+// or returns v, or what the suite does by itself if v is 0.
+func or[T int | float64](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
+
+// say shows progress.
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	b := &bench{}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	names := f.String("suite", "write", "suites to run, by comma, or all: "+suiteNames())
+	file := f.String("out", "", "file for the figures of every run, as JSON")
+	dir := f.String("dir", os.TempDir(), "directory for the servers' data, which is removed after each run")
+	f.StringVar(&b.varve, "varve", "", "varve's program; built from this module if empty")
+	f.StringVar(&b.out, "pictures", "", "directory for pictures (SVG)")
+	f.IntVar(&b.runs, "runs", 3, "runs of each measurement")
+	f.IntVar(&b.peerRuns, "peer-runs", 1, "runs of each peer's measurement")
+	f.IntVar(&b.series, "series", 0, "series instead of the suite's own number")
+	f.IntVar(&b.steps, "samples", 0, "samples per series instead of the suite's own number")
+	f.IntVar(&b.senders, "senders", 0, "senders instead of the suite's own number")
+	f.BoolVar(&b.verify, "verify", true, "read everything back after each run and compare it with the ledger")
+	peers := map[string]*string{}
+	for _, p := range peerNames() {
+		peers[p] = f.String(strings.ToLower(p), "", "path of "+p+"'s program, to measure it too")
+	}
+	if err := f.Parse(args); err == flag.ErrHelp {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	chosen, err := choose(*names)
+	if err != nil {
+		return err
+	}
+	b.peers = map[string]string{}
+	for name, path := range peers {
+		if b.peers[name], err = existing(*path); err != nil {
+			return fmt.Errorf("-%s: %w", strings.ToLower(name), err)
+		}
+	}
+	if b.dir, err = os.MkdirTemp(*dir, "varve-bench-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.dir) }()
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	return b.runAll(ctx, chosen, *file)
+}
+
+// existing makes a path absolute and looks whether something is there.
+func existing(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+func suiteNames() string {
+	var names []string
+	for _, s := range suites() {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func choose(names string) ([]suite, error) {
+	if names == "all" {
+		return suites(), nil
+	}
+	var chosen []suite
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(suites(), func(s suite) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-suite: there is no %q, only %s", name, suiteNames())
+		}
+		chosen = append(chosen, suites()[i])
+	}
+	return chosen, nil
+}
+
+// runAll runs suites one after the other. A failed one doesn't keep the others from running.
+func (b *bench) runAll(ctx context.Context, chosen []suite, file string) error {
+	var failed error
+	all := map[string][]*table{}
+	for _, s := range chosen {
+		if ctx.Err() != nil {
+			break
+		}
+		b.say("suite %s: %s", s.name, s.about)
+		begin := time.Now()
+		tables, err := s.run(ctx, b)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("suite %s: %w", s.name, err))
+		}
+		b.say("suite %s took %s", s.name, time.Since(begin).Round(time.Second))
+		for _, t := range tables {
+			fmt.Println(t.markdown())
+		}
+		all[s.name] = tables
+	}
+	failed = errors.Join(failed, ctx.Err())
+	if file == "" {
+		return failed
+	}
+	data, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	return failed
+}
