@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/varve-io/varve/tools/loadgen/load"
@@ -25,7 +23,7 @@ type writeOptions struct {
 	proto     int
 	ledger    string
 	resume    bool
-	pids      string
+	pids      []int
 	json      bool
 	tokenFile string
 }
@@ -34,8 +32,8 @@ func parseWrite(args []string) (*writeOptions, error) {
 	o := &writeOptions{}
 	f := flag.NewFlagSet("loadgen write", flag.ContinueOnError)
 	f.StringVar(&o.writer.URL, "url", "http://127.0.0.1:9009/api/v1/push", "remote-write endpoint")
-	f.StringVar(&o.load.Tenant, "tenant", "", "X-Scope-OrgID; none is sent if empty. With -tenants, the names are TENANT-0, TENANT-1 …")
-	f.IntVar(&o.load.Tenants, "tenants", 1, "tenants to spread the series over")
+	f.StringVar(&o.load.Tenant, "tenant", "", "X-Scope-OrgID; none is sent if empty. With -tenants, the names are TENANT-0, TENANT-1 … (t-0 … if empty)")
+	f.IntVar(&o.load.Tenants, "tenants", 1, "tenants to spread the series over; a request of many tenants has at most one scrape of one. Best a multiple of -senders, or a divisor")
 	f.IntVar(&o.load.Series, "series", 100_000, "series at a time, over all tenants")
 	f.IntVar(&o.load.Steps, "samples", 240, "samples per series; 0 = until -duration or a signal ends it")
 	f.DurationVar(&o.interval, "interval", 15*time.Second, "time between two samples of a series")
@@ -49,15 +47,16 @@ func parseWrite(args []string) (*writeOptions, error) {
 	f.Float64Var(&o.load.OutOfOrder, "ooo", 0, "share of requests sent out of order, 1 to 10 intervals late, 0 to 1")
 	f.IntVar(&o.writer.Senders, "senders", 8, "requests under way at once")
 	f.IntVar(&o.writer.Batch, "batch", 2000, "samples per request")
+	order := f.String("order", "scraped", "of a request's series: scraped, or shuffled anew for each request")
 	f.IntVar(&o.proto, "proto", 1, "remote write 1 or 2 (for 1.0 and 2.0)")
-	f.Float64Var(&o.writer.Rate, "rate", 0, "samples per second; 0 = as fast as they are taken")
+	f.Float64Var(&o.writer.Rate, "rate", 0, "samples per second, whatever the answers: latency is from when a request is due; 0 = as fast as they are taken")
 	f.DurationVar(&o.writer.Timeout, "timeout", 30*time.Second, "of one attempt")
 	f.DurationVar(&o.writer.RetryFor, "retry-for", 0, "give a request up as unknown after so long; 0 = never")
 	f.DurationVar(&o.duration, "duration", 0, "stop after so long; 0 = when all is sent")
 	f.StringVar(&o.ledger, "ledger", "", "file that records what was acked; must not exist. In memory only if empty")
 	f.BoolVar(&o.resume, "resume", false, "go on with the load of an existing -ledger; only sending options count then")
 	f.StringVar(&o.tokenFile, "token-file", "", "file whose content is sent as bearer token")
-	f.StringVar(&o.pids, "server-pid", "", "processes, by comma, whose CPU time and peak memory to report")
+	f.Func("server-pid", "process whose CPU time and memory to report; several by comma or repeated are added up", o.addPids)
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -65,7 +64,28 @@ func parseWrite(args []string) (*writeOptions, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
+	switch *order {
+	case "scraped":
+	case "shuffled":
+		o.writer.Shuffle = true
+	default:
+		return nil, fmt.Errorf("-order is %q, want scraped or shuffled", *order)
+	}
 	return o, o.complete()
+}
+
+func (o *writeOptions) addPids(s string) error {
+	for f := range strings.SplitSeq(s, ",") {
+		if f == "" {
+			continue
+		}
+		pid, err := strconv.Atoi(f)
+		if err != nil {
+			return err
+		}
+		o.pids = append(o.pids, pid)
+	}
+	return nil
 }
 
 // complete derives what follows from other options.
@@ -79,7 +99,10 @@ func (o *writeOptions) complete() error {
 	}
 	o.load.IntervalMS = o.interval.Milliseconds()
 	o.load.CustomBuckets = o.proto == 2
-	o.load.Lanes = min(max(o.writer.Senders, o.load.Tenants), o.load.Series)
+	if o.load.Tenants > 1 && o.load.Tenant == "" {
+		o.load.Tenant = "t"
+	}
+	o.load.Lanes = lanes(o.writer.Senders, o.load.Tenants, o.load.Series)
 	start, err := o.startTime(time.Now())
 	o.load.Start = start.UnixMilli()
 	if o.tokenFile != "" {
@@ -90,6 +113,18 @@ func (o *writeOptions) complete() error {
 		o.writer.Header = header
 	}
 	return err
+}
+
+// lanes is one for each sender, and equally many for each tenant, as far as there are series.
+func lanes(senders, tenants, series int) int {
+	if tenants < 1 {
+		return senders
+	}
+	each := (max(senders, 1) + tenants - 1) / tenants
+	if tenants*each > series {
+		return min(max(senders, tenants), series)
+	}
+	return tenants * each
 }
 
 func bearer(file string) (http.Header, error) {
@@ -146,14 +181,6 @@ func write(ctx context.Context, args []string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	pids, err := parsePids(o.pids)
-	if err != nil {
-		return false, err
-	}
-	before, err := load.ProcessUsage(pids)
-	if err != nil {
-		return false, err
-	}
 	ledger, err := o.open()
 	if err != nil {
 		return false, err
@@ -163,18 +190,16 @@ func write(ctx context.Context, args []string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	begin := time.Now()
-	if err := runWriter(ctx, w, o.duration); err != nil {
-		return false, err
-	}
-	sum, err := summarise(w.Stats(), time.Since(begin))
+	m, err := newMeter(w, o.pids)
 	if err != nil {
 		return false, err
 	}
-	if after, err := load.ProcessUsage(pids); err != nil {
-		fmt.Fprintln(os.Stderr, "loadgen: server's usage is unknown:", err)
-	} else if len(pids) > 0 {
-		sum.addServer(before, after)
+	if err := runWriter(ctx, w, m, o.duration); err != nil {
+		return false, err
+	}
+	sum, err := m.summary()
+	if err != nil {
+		return false, err
 	}
 	if err := sum.print(o.json); err != nil {
 		return false, err
@@ -182,23 +207,8 @@ func write(ctx context.Context, args []string) (bool, error) {
 	return sum.Refused+sum.Partial+sum.Unknown+sum.Short == 0, ledger.Close()
 }
 
-func parsePids(s string) ([]int, error) {
-	var pids []int
-	for f := range strings.SplitSeq(s, ",") {
-		if f == "" {
-			continue
-		}
-		pid, err := strconv.Atoi(f)
-		if err != nil {
-			return nil, fmt.Errorf("-server-pid: %w", err)
-		}
-		pids = append(pids, pid)
-	}
-	return pids, nil
-}
-
 // runWriter runs the writer and prints a line each second.
-func runWriter(ctx context.Context, w *load.Writer, d time.Duration) error {
+func runWriter(ctx context.Context, w *load.Writer, m *meter, d time.Duration) error {
 	if d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
@@ -209,8 +219,12 @@ func runWriter(ctx context.Context, w *load.Writer, d time.Duration) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	begin, last, lastTime := time.Now(), w.Stats(), time.Now()
+	created := w.Created()
 	for {
 		select {
+		case <-created:
+			m.create()
+			created = nil
 		case err := <-done:
 			return err
 		case now := <-tick.C:
@@ -226,73 +240,4 @@ func runWriter(ctx context.Context, w *load.Writer, d time.Duration) error {
 			last, lastTime = s, now
 		}
 	}
-}
-
-// summary is what write prints at its end. CPU is in seconds per million samples.
-type summary struct {
-	Samples        int64   `json:"samples"`
-	Acked          int64   `json:"acked"`
-	Refused        int64   `json:"refused"`
-	Partial        int64   `json:"partial"`
-	Unknown        int64   `json:"unknown"`
-	Short          int64   `json:"short"`
-	Requests       int64   `json:"requests"`
-	Retries        int64   `json:"retries"`
-	WallSeconds    float64 `json:"wall_seconds"`
-	Rate           float64 `json:"samples_per_second"`
-	P50            float64 `json:"latency_p50_seconds"`
-	P99            float64 `json:"latency_p99_seconds"`
-	SentBytes      int64   `json:"sent_bytes"`
-	BytesPerSample float64 `json:"sent_bytes_per_sample"`
-	RawPerSample   float64 `json:"raw_bytes_per_sample"`
-	OwnCPU         float64 `json:"loadgen_cpu_seconds_per_million"`
-	ServerCPU      float64 `json:"server_cpu_seconds_per_million,omitempty"`
-	ServerPeakRSS  int64   `json:"server_peak_rss_bytes,omitempty"`
-	LastError      string  `json:"last_error,omitempty"`
-}
-
-func summarise(s load.Stats, wall time.Duration) (*summary, error) {
-	own, err := load.OwnCPU()
-	if err != nil {
-		return nil, err
-	}
-	n := float64(max(s.Samples(), 1))
-	return &summary{
-		Samples: s.Samples(), Acked: s.Acked, Refused: s.Refused, Partial: s.Partial, Unknown: s.Unknown, Short: s.Short,
-		Requests: s.Requests, Retries: s.Retries, WallSeconds: wall.Seconds(), Rate: float64(s.Acked) / wall.Seconds(),
-		P50: s.Latency.Quantile(0.5).Seconds(), P99: s.Latency.Quantile(0.99).Seconds(),
-		SentBytes: s.SentBytes, BytesPerSample: float64(s.SentBytes) / n, RawPerSample: float64(s.RawBytes) / n,
-		OwnCPU: own.Seconds() * 1e6 / n, LastError: s.LastError,
-	}, nil
-}
-
-func (s *summary) addServer(before, after load.Usage) {
-	s.ServerCPU = (after.CPU - before.CPU).Seconds() * 1e6 / float64(max(s.Samples, 1))
-	s.ServerPeakRSS = after.PeakRSS
-}
-
-func (s *summary) print(asJSON bool) error {
-	if asJSON {
-		e := json.NewEncoder(os.Stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(s)
-	}
-	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
-	row("samples", "%d (acked %d, refused %d, partial %d, unknown %d)", s.Samples, s.Acked, s.Refused, s.Partial, s.Unknown)
-	row("wall", "%.2f s, %.0f acked samples/s", s.WallSeconds, s.Rate)
-	row("requests", "%d, %d retries, p50 %.1f ms, p99 %.1f ms", s.Requests, s.Retries, s.P50*1e3, s.P99*1e3)
-	row("sent", "%d bytes, %.1f per sample (%.1f before compression)", s.SentBytes, s.BytesPerSample, s.RawPerSample)
-	row("loadgen CPU", "%.2f s per million samples", s.OwnCPU)
-	if s.ServerPeakRSS > 0 {
-		row("server CPU", "%.2f s per million samples", s.ServerCPU)
-		row("server peak RSS", "%.0f MiB", float64(s.ServerPeakRSS)/(1<<20))
-	}
-	if s.Short > 0 {
-		row("short", "%d samples acked that the server says it didn't write", s.Short)
-	}
-	if s.LastError != "" {
-		row("last error", "%s", s.LastError)
-	}
-	return t.Flush()
 }

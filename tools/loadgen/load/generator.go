@@ -129,8 +129,8 @@ func New(cfg Config) (*Generator, error) {
 // Config returns what the generator was made of.
 func (g *Generator) Config() Config { return g.cfg }
 
-// cellLayout lists the slots of a cell in the order in which its targets are scraped: each pod's own metrics, then
-// cAdvisor and kube-state-metrics (metric by metric over all pods, as they expose them), then the node exporter.
+// cellLayout lists the slots of a cell in the order in which its targets are scraped: the pods' own metrics, all pods at
+// once, then cAdvisor and kube-state-metrics (metric by metric over all pods, as they expose them), then the node exporter.
 func cellLayout(pods int) ([]place, int64) {
 	var out []place
 	target := 0
@@ -139,8 +139,8 @@ func cellLayout(pods int) ([]place, int64) {
 		for i := range app {
 			out = append(out, place{&app[i], pod, target})
 		}
-		target++
 	}
+	target++
 	for _, fams := range [][]family{cadvisorFamilies(), kubeStateFamilies()} {
 		for i := range fams {
 			for pod := range pods {

@@ -41,7 +41,7 @@ func (g *Generator) podNames(t *track, gen int64) podNames {
 		namespace: "team-" + string(rune('a'+dep>>20%16)),
 		container: svc,
 		pod:       fmt.Sprintf("%s-%s-%s%d", svc, suffix(dep>>3, 9), suffix(own, 5), index),
-		uid:       fmt.Sprintf("%08x-%04x-4%03x-%04x", uint32(own), uint16(own>>32), own>>48&0xfff, uint16(dep)),
+		uid:       fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", uint32(own), uint16(own>>32), own>>48&0xfff, own>>52, mix(own, 1)>>16),
 		id:        traceID(own) + traceID(mix(own, 2)),
 		ip:        fmt.Sprintf("10.%d.%d.%d", 64+t.cell>>8, t.cell&255, own%250),
 		image:     fmt.Sprintf("registry.example.com/shop/%s:v1.%d.%d", svc, dep>>30%40, dep>>40%20),
@@ -74,7 +74,7 @@ func (g *Generator) labels(t *track, gen int64) []label {
 			label{"node", node}, label{"service", "kube-state-metrics"}, label{"uid", p.uid})
 	default:
 		out = append(out, label{"endpoint", "metrics"}, label{"instance", p.ip + ":8080"},
-			label{"job", p.container}, label{"service", p.container})
+			label{"job", p.container}, label{"uid", p.uid})
 		if t.fam.kind.native() {
 			out = append(out, label{"handler", fmt.Sprintf("/rpc/%d", t.slot%len(g.layout))})
 		}

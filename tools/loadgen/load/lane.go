@@ -1,6 +1,9 @@
 package load
 
-import "slices"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // lane walks the positions of one lane and turns them into requests.
 type lane struct {
@@ -11,6 +14,9 @@ type lane struct {
 	late     []lateRange
 	series   []laneSeries
 	scratch  Histogram
+	shuffle  bool    // each request's positions come in an order of their own
+	order    []int64 // scratch
+	created  bool    // its first step is decided
 }
 
 // laneSeries is a slot with what its present series looks like on the wire.
@@ -85,6 +91,12 @@ func (l *lane) due() int {
 // encode puts a range into the encoder and returns how many samples that is. A range's samples can be more than its positions:
 // staleness markers of replaced series come on top.
 func (l *lane) encode(e *encoder, r Range) (samples int64) {
+	if l.shuffle {
+		for _, pos := range l.shuffled(r) {
+			samples += l.encodeSlot(e, &l.series[pos%l.slots], pos/l.slots)
+		}
+		return samples
+	}
 	step, j := r.From/l.slots, r.From%l.slots
 	for range r.To - r.From {
 		samples += l.encodeSlot(e, &l.series[j], step)
@@ -93,6 +105,19 @@ func (l *lane) encode(e *encoder, r Range) (samples int64) {
 		}
 	}
 	return samples
+}
+
+// shuffled lists a range's positions in an order that is the same in every run and another in every range.
+func (l *lane) shuffled(r Range) []int64 {
+	l.order = l.order[:0]
+	for pos := r.From; pos < r.To; pos++ {
+		l.order = append(l.order, pos)
+	}
+	seed := mix(l.gen.cfg.Seed, uint64(l.id)+1<<51)
+	rand.New(rand.NewPCG(seed, uint64(r.From))).Shuffle(len(l.order), func(i, j int) {
+		l.order[i], l.order[j] = l.order[j], l.order[i]
+	})
+	return l.order
 }
 
 func (l *lane) encodeSlot(e *encoder, s *laneSeries, step int64) int64 {

@@ -57,6 +57,9 @@ func (c LatencyCounts) Sub(earlier LatencyCounts) LatencyCounts {
 	return c
 }
 
+// Max returns an upper bound, at most 1/16 too high, of the greatest that was observed; 0 if nothing was.
+func (c LatencyCounts) Max() time.Duration { return c.Quantile(1) }
+
 // Quantile returns an upper bound, at most 1/16 too high, of the q-quantile; 0 if nothing was observed.
 func (c LatencyCounts) Quantile(q float64) time.Duration {
 	if c.total == 0 {

@@ -13,6 +13,7 @@ import (
 // Usage is what processes have used.
 type Usage struct {
 	CPU     time.Duration // user and system
+	RSS     int64         // bytes now
 	PeakRSS int64         // bytes; of several processes the sum of their peaks
 }
 
@@ -40,17 +41,28 @@ func ProcessUsage(pids []int) (Usage, error) {
 		if err != nil {
 			return sum, fmt.Errorf("usage of process %d: %w", pid, err)
 		}
-		for line := range strings.Lines(string(status)) {
-			if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-				n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(kb), " kB"), 10, 64)
-				if err != nil {
-					return sum, fmt.Errorf("usage of process %d: %w", pid, err)
-				}
-				sum.PeakRSS += n << 10
-			}
+		rss, err := statusBytes(string(status), "VmRSS:")
+		if err != nil {
+			return sum, fmt.Errorf("usage of process %d: %w", pid, err)
 		}
+		peak, err := statusBytes(string(status), "VmHWM:")
+		if err != nil {
+			return sum, fmt.Errorf("usage of process %d: %w", pid, err)
+		}
+		sum.RSS, sum.PeakRSS = sum.RSS+rss, sum.PeakRSS+peak
 	}
 	return sum, nil
+}
+
+// statusBytes is a size of /proc/PID/status, which has it in KiB; 0 if it isn't there.
+func statusBytes(status, name string) (int64, error) {
+	for line := range strings.Lines(status) {
+		if kb, ok := strings.CutPrefix(line, name); ok {
+			n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(kb), " kB"), 10, 64)
+			return n << 10, err
+		}
+	}
+	return 0, nil
 }
 
 // OwnCPU is what this process has used so far.

@@ -44,7 +44,11 @@ func (w *Writer) decide(ctx context.Context, req request) (State, int) {
 			return refusal(ans, doubt), ans.status
 		}
 		doubt = true
-		w.fail("status %d: %s (%v)", ans.status, ans.text, ans.err)
+		if ans.err != nil {
+			w.fail("%v", ans.err)
+		} else {
+			w.fail("status %d: %s", ans.status, ans.text)
+		}
 		wait := min(minBackoff<<min(attempt, 10), maxBackoff)
 		if ans.retryAfter > 0 {
 			wait = ans.retryAfter
@@ -94,14 +98,12 @@ func (w *Writer) attempt(ctx context.Context, req request, attempt int) answer {
 	}
 	r.ContentLength = int64(len(req.body))
 	w.header(r.Header, req.tenant, attempt)
-	begin := time.Now()
 	resp, err := w.client.Do(r)
 	<-body.closed // the transport may read the body, which is about to be reused, until then
 	if err != nil {
 		return answer{written: -1, err: err}
 	}
 	defer resp.Body.Close()
-	w.latency.observe(time.Since(begin))
 	ans := answer{status: resp.StatusCode, written: written(resp.Header)}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // lets the connection be used again
