@@ -30,17 +30,39 @@ func benchSeries(n int, h *Head) []*Series {
 	return out
 }
 
-// BenchmarkAppendFloat appends counters, a scrape of all series after the other.
+// benchValue is a series' value in a round: every fourth is a gauge that stays, every other fourth one that doesn't,
+// the rest are counters.
+func benchValue(i, round int) float64 {
+	switch r := uint64(i*31+round) * 0x9e3779b97f4a7c15 >> 40; i % 4 {
+	case 0:
+		return float64(i)
+	case 1:
+		return float64(r) / 1000
+	default:
+		return float64(round*50 + int(r%50))
+	}
+}
+
+// BenchmarkAppendFloat appends one scrape of all series after the other, in the order in which they were made, or in
+// another.
 func BenchmarkAppendFloat(b *testing.B) {
-	for _, n := range []int{100, 50_000} {
-		b.Run(fmt.Sprintf("series=%d", n), func(b *testing.B) {
-			all := benchSeries(n, New(Options{}))
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := range b.N {
-				all[i%n].AppendFloat(int64(i/n)*15_000, float64(i/n*(i%7)))
-			}
-		})
+	for _, n := range []int{100, 50_000, 500_000} {
+		for _, order := range []string{"created", "random"} {
+			b.Run(fmt.Sprintf("series=%d/order=%s", n, order), func(b *testing.B) {
+				all := benchSeries(n, New(Options{}))
+				if order == "random" {
+					rand.New(rand.NewPCG(1, 2)).Shuffle(n, func(i, j int) { all[i], all[j] = all[j], all[i] })
+				}
+				b.ReportAllocs()
+				i, round := 0, 0
+				for b.Loop() {
+					all[i].AppendFloat(int64(round)*15_000, benchValue(i, round))
+					if i++; i == n {
+						i, round = 0, round+1
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -127,19 +149,22 @@ func TestMemoryStaysSmall(t *testing.T) {
 	before = heap()
 	h := New(Options{})
 	all := benchSeries(n, h)
-	created := (heap() - before) / n
+	sizes := map[int]uint64{0: (heap() - before - 8*n) / n}
 	r := rand.New(rand.NewPCG(1, 2))
 	v := make([]float64, n)
-	for i := range 120 {
+	for i := range 480 {
 		for j, s := range all {
 			v[j] += float64(r.IntN(50))
 			s.AppendFloat(int64(i)*15_000+int64(j%3), v[j])
 		}
+		if i == 119 || i == 479 {
+			sizes[i+1] = (heap() - before - 16*n) / n
+		}
 	}
-	full := (heap() - before - 8*n) / n
 	runtime.KeepAlive(all)
-	t.Logf("empty head %d B; a series of 10 labels %d B, with 120 samples %d B, by Stats %d B", empty, created, full, h.Stats().Bytes/n)
-	if full > 1228 {
-		t.Errorf("a series with 120 samples takes %d bytes", full)
+	t.Logf("empty head %d B; a series of 10 labels %d B, with 120 samples %d B, with 480 %d B, by Stats %d B",
+		empty, sizes[0], sizes[120], sizes[480], h.Stats().Bytes/n)
+	if sizes[120] > 1228 {
+		t.Errorf("a series with 120 samples takes %d bytes", sizes[120])
 	}
 }

@@ -14,35 +14,58 @@ import (
 
 // What things take on the heap beside their data, in bytes.
 const (
-	seriesSize = 160
-	chunkSize  = 40
+	seriesSize = 128
+	moreSize   = 112
+	chunkSize  = 48
 	openSize   = 80
 )
 
 // chunk is a sealed chunk: read-only, of exactly the size of its data. Its times are both included.
 type chunk struct {
+	prev       *chunk // the one of the series that was sealed before it
 	minT, maxT int64
 	data       []byte // the encoding, then the chunk's bytes
 }
 
-func (c chunk) samples() int { return int(binary.BigEndian.Uint16(c.data[1:])) }
+func (c *chunk) samples() int { return int(binary.BigEndian.Uint16(c.data[1:])) }
+
+func (c *chunk) overlaps(mint, maxt int64) bool { return c.minT <= maxt && mint <= c.maxT }
 
 // meta is the chunk for readers.
-func (c chunk) meta() chunks.Meta {
+func (c *chunk) meta() chunks.Meta {
 	ck, _ := chunkenc.FromData(chunkenc.Encoding(c.data[0]), c.data[1:len(c.data):len(c.data)]) // known encodings
 	return chunks.Meta{MinTime: c.minT, MaxTime: c.maxT, Chunk: ck}
 }
 
-func sealChunk(c chunkenc.Chunk, minT, maxT int64) chunk {
+// sealChunk copies a chunk of Prometheus.
+func sealChunk(c chunkenc.Chunk, minT, maxT int64) *chunk {
 	b := c.Bytes()
 	data := make([]byte, 1+len(b))
 	data[0] = byte(c.Encoding())
 	copy(data[1:], b)
-	return chunk{minT: minT, maxT: maxT, data: data}
+	return &chunk{minT: minT, maxT: maxT, data: data}
+}
+
+// seal copies the chunk so far. There must be samples.
+func (x *xor) seal() *chunk {
+	data := make([]byte, 1, 1+x.size())
+	data[0] = byte(chunkenc.EncXOR)
+	return &chunk{minT: x.minT(), maxT: x.t, data: x.appendTo(data)}
+}
+
+// copyOpen is a copy of the open chunk, nil if it has no samples.
+func (s *Series) copyOpen() *chunk {
+	switch {
+	case !s.hasOpen():
+		return nil
+	case s.kind == chunkenc.ValFloat:
+		return s.open.seal()
+	}
+	return sealChunk(s.more.open, s.more.openMinT, s.open.t)
 }
 
 // sealFloats seals floats of any order; of several of one time the winner stays. It sorts them in place.
-func sealFloats(late []sample) chunk {
+func sealFloats(late []sample) *chunk {
 	slices.SortFunc(late, func(a, b sample) int {
 		switch {
 		case a.t != b.t:
@@ -55,32 +78,31 @@ func sealFloats(late []sample) chunk {
 		return 0
 	})
 	late = slices.CompactFunc(late, func(a, b sample) bool { return a.t == b.t })
-	c := &chunkenc.XORChunk{}
-	c.Reset(make([]byte, 2, 2+8*len(late)))
-	app, _ := c.Appender() // can't fail: the chunk is empty
+	var x xor
+	x.reset()
 	for _, l := range late {
-		app.Append(0, l.t, l.v)
+		x.append(l.t, l.v)
 	}
-	return sealChunk(c, late[0].t, late[len(late)-1].t)
+	return x.seal()
 }
 
-// chunks appends to dst the series' chunks that overlap mint to maxt, both included, ordered by time. What isn't
+// metas appends to dst the series' chunks that overlap mint to maxt, both included, ordered by time. What isn't
 // sealed yet is copied.
-func (s *Series) chunks(mint, maxt int64, dst []chunks.Meta) []chunks.Meta {
+func (s *Series) metas(mint, maxt int64, dst []chunks.Meta) []chunks.Meta {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
 	n := len(dst)
-	dst = slices.Grow(dst, len(s.sealed)+2)
-	for _, c := range s.sealed {
-		if c.minT <= maxt && mint <= c.maxT {
+	dst = slices.Grow(dst, int(s.chunks)+2)
+	for c := s.sealed; c != nil; c = c.prev {
+		if c.overlaps(mint, maxt) {
 			dst = append(dst, c.meta())
 		}
 	}
 	if s.openOverlaps(mint, maxt) {
-		dst = append(dst, sealChunk(s.open, s.openMinT, s.lastT).meta())
+		dst = append(dst, s.copyOpen().meta())
 	}
-	if late := s.lateBetween(mint, maxt); len(late) > 0 {
-		dst = append(dst, sealFloats(late).meta())
+	if s.more != nil {
+		dst = s.more.metas(mint, maxt, dst)
 	}
 	slices.SortFunc(dst[n:], func(a, b chunks.Meta) int {
 		return cmp.Or(cmp.Compare(a.MinTime, b.MinTime), cmp.Compare(a.MaxTime, b.MaxTime))
@@ -88,18 +110,23 @@ func (s *Series) chunks(mint, maxt int64, dst []chunks.Meta) []chunks.Meta {
 	return dst
 }
 
-// lateBetween is a copy of the late floats between mint and maxt.
-func (s *Series) lateBetween(mint, maxt int64) []sample {
-	if len(s.late) == 0 {
-		return nil
-	}
-	out := make([]sample, 0, len(s.late))
-	for _, l := range s.late {
-		if mint <= l.t && l.t <= maxt {
-			out = append(out, l)
+// metas appends what came late and isn't sealed yet.
+func (m *more) metas(mint, maxt int64, dst []chunks.Meta) []chunks.Meta {
+	for _, c := range m.tiny {
+		if c.overlaps(mint, maxt) {
+			dst = append(dst, c.meta())
 		}
 	}
-	return out
+	var late []sample
+	for _, l := range m.late {
+		if mint <= l.t && l.t <= maxt {
+			late = append(late, l)
+		}
+	}
+	if len(late) > 0 {
+		dst = append(dst, sealFloats(late).meta())
+	}
+	return dst
 }
 
 // ranges gathers which aligned ranges have samples, by number.
@@ -119,7 +146,7 @@ func (w *ranges) number(t int64) int64 {
 }
 
 func (s *Series) visit(w *ranges) error {
-	w.buf = s.chunks(math.MinInt64, math.MaxInt64, w.buf[:0])
+	w.buf = s.metas(math.MinInt64, math.MaxInt64, w.buf[:0])
 	for _, c := range w.buf {
 		first, last := w.number(c.MinTime), w.number(c.MaxTime)
 		w.seen[first] = struct{}{}

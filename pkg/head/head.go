@@ -63,7 +63,7 @@ func (h *Head) Series(ls labels.Labels) (s *Series, created bool, err error) {
 	if h.sealed.Load() {
 		return nil, false, ErrSealed
 	}
-	return h.index.add(hash, &Series{head: h, labels: ls.Copy()})
+	return h.index.add(hash, newSeries(h, ls.Copy()))
 }
 
 // Seal makes the head read-only: every append that has not returned yet is either in the head, for all that read it

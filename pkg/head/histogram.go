@@ -9,7 +9,7 @@ import (
 	"github.com/varve-io/varve/pkg/series"
 )
 
-// maxTiny is how many sealed chunks of one late histogram each a series gathers before they are put together.
+// maxTiny is how many late histograms a series gathers, each in a chunk of its own, before they are put together.
 const maxTiny = 32
 
 // AppendHistogram adds a histogram with integer counts, at any time. It may add empty buckets to h; it keeps none
@@ -44,9 +44,9 @@ func (s *Series) appendHistogram(t int64, x anyHistogram) Outcome {
 	switch {
 	case h == nil || h.sealed.Load():
 		return Sealed
-	case s.open == nil || t > s.lastT:
+	case s.kind == chunkenc.ValNone || t > s.open.t:
 		return s.appendNewest(t, x)
-	case t < s.lastT:
+	case t < s.open.t:
 		o := s.keepHistogram(t, x)
 		if o == Stored {
 			h.late.Add(1)
@@ -63,7 +63,7 @@ func (s *Series) appendHistogram(t int64, x anyHistogram) Outcome {
 
 // appendNewest adds to the open chunk, or to a new one: if the kind changes, the chunk is full, or the appender says so.
 func (s *Series) appendNewest(t int64, x anyHistogram) Outcome {
-	if s.open == nil || s.kind != x.kind() || s.full() {
+	if s.kind != x.kind() || s.full() {
 		c, err := x.kind().NewChunk(false, false)
 		if err != nil {
 			return Malformed
@@ -71,7 +71,8 @@ func (s *Series) appendNewest(t int64, x anyHistogram) Outcome {
 		s.sealOpen()
 		s.begin(c, x.kind())
 	}
-	c, recoded, app, err := x.appendTo(s.app, t)
+	m := s.more
+	c, recoded, app, err := x.appendTo(m.app, t)
 	if err != nil {
 		return Malformed
 	}
@@ -79,17 +80,22 @@ func (s *Series) appendNewest(t int64, x anyHistogram) Outcome {
 		s.sealOpen()
 	}
 	if c != nil {
-		s.open = c
+		m.open = c
 	}
-	s.app = app
-	s.inOrder(t)
+	m.app = app
+	if m.open.NumSamples() == 1 {
+		m.openMinT = t
+	}
+	s.open.t = t
+	s.head.extend(t)
 	return Stored
 }
 
+// full tells whether the open chunk, of histograms, takes no more.
 func (s *Series) full() bool {
-	n := s.open.NumSamples()
+	n := s.more.open.NumSamples()
 	return n >= s.head.chunkSamples ||
-		n >= chunkenc.MinSamplesPerHistogramChunk && len(s.open.Bytes()) >= chunkenc.TargetBytesPerHistogramChunk
+		n >= chunkenc.MinSamplesPerHistogramChunk && len(s.more.open.Bytes()) >= chunkenc.TargetBytesPerHistogramChunk
 }
 
 // lastEquals tells whether x is the newest sample in the open chunk.
@@ -97,11 +103,11 @@ func (s *Series) lastEquals(x anyHistogram) bool {
 	if s.kind != x.kind() {
 		return false
 	}
-	it := s.open.Iterator(nil)
-	return it.Seek(s.lastT) != chunkenc.ValNone && x.equals(it)
+	it := s.more.open.Iterator(nil)
+	return it.Seek(s.open.t) != chunkenc.ValNone && x.equals(it)
 }
 
-// keepHistogram seals a histogram that isn't the newest sample in a chunk of its own.
+// keepHistogram keeps a histogram that isn't the newest sample.
 func (s *Series) keepHistogram(t int64, x anyHistogram) Outcome {
 	c, err := x.kind().NewChunk(false, false)
 	if err != nil {
@@ -114,30 +120,32 @@ func (s *Series) keepHistogram(t int64, x anyHistogram) Outcome {
 	if _, _, _, err := x.appendTo(app, t); err != nil {
 		return Malformed
 	}
-	s.sealed = append(s.sealed, sealChunk(c, t, t))
+	m := s.rest()
+	m.tiny = append(m.tiny, sealChunk(c, t, t))
 	s.head.extend(t)
-	if s.tiny++; s.tiny >= maxTiny {
-		s.tiny = 0
-		s.compact()
+	if len(m.tiny) >= maxTiny {
+		s.sealTiny()
 	}
 	return Stored
 }
 
-// compact makes fewer chunks of the sealed ones. If that fails they stay as they are.
-func (s *Series) compact() {
-	metas := make([]chunks.Meta, len(s.sealed))
-	for i, c := range s.sealed {
+// sealTiny puts the late histograms together and seals them. If that fails each stays in its chunk.
+func (s *Series) sealTiny() {
+	tiny := s.more.tiny
+	s.more.tiny = nil
+	metas := make([]chunks.Meta, len(tiny))
+	for i, c := range tiny {
 		metas[i] = c.meta()
 	}
-	flat, err := series.Compact(metas)
-	if err != nil {
-		return
+	if flat, err := series.Compact(metas); err == nil {
+		tiny = tiny[:0]
+		for _, m := range flat {
+			tiny = append(tiny, sealChunk(m.Chunk, m.MinTime, m.MaxTime))
+		}
 	}
-	sealed := make([]chunk, len(flat))
-	for i, m := range flat {
-		sealed[i] = sealChunk(m.Chunk, m.MinTime, m.MaxTime)
+	for _, c := range tiny {
+		s.seal(c)
 	}
-	s.sealed = sealed
 }
 
 type integers struct{ h *histogram.Histogram }

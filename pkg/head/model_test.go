@@ -217,7 +217,9 @@ func TestHeadAgreesWithTheModel(t *testing.T) {
 		}
 		checkSelect(t, m, h)
 		for _, s := range h.index.all() {
-			s.compact()
+			if s.more != nil {
+				s.sealTiny()
+			}
 		}
 		checkSelect(t, m, h)
 	})

@@ -174,7 +174,7 @@ func (x *indexReader) Series(ref storage.SeriesRef, builder *labels.ScratchBuild
 	if chks == nil {
 		return nil
 	}
-	x.buf = s.chunks(x.r.Min, x.r.Max-1, x.buf[:0])
+	x.buf = s.metas(x.r.Min, x.r.Max-1, x.buf[:0])
 	flat, err := series.Compact(x.buf)
 	if err != nil {
 		return fmt.Errorf("chunks of head series %s: %w", s.labels, err)

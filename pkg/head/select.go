@@ -103,7 +103,7 @@ func (s *set) take(next *Series) bool {
 	if s.q.SkipChunks {
 		return next.overlaps(s.q.MinTime, s.q.MaxTime)
 	}
-	s.at.Chunks = next.chunks(s.q.MinTime, s.q.MaxTime, nil)
+	s.at.Chunks = next.metas(s.q.MinTime, s.q.MaxTime, nil)
 	for _, c := range s.at.Chunks {
 		s.stats.Chunks++
 		s.stats.ChunkBytes += int64(len(c.Chunk.Bytes()))

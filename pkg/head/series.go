@@ -2,6 +2,7 @@ package head
 
 import (
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -37,23 +38,32 @@ func (o Outcome) String() string {
 }
 
 // Series is one series of a head. All methods are safe for concurrent use.
+//
+// It takes two cache lines. What an append of a float in order needs is in the first, but for one in about four, which
+// writes a word to the open chunk's buffer.
 type Series struct {
-	labels labels.Labels
-	ref    uint32
-
 	mtx  sync.Mutex
+	head *Head // nil once the head is freed
+	ref  uint32
 	kind chunkenc.ValueType // of the open chunk; ValNone if there never was one
-	tiny uint8              // sealed chunks of a single late histogram
-	head *Head              // nil once the head is freed
 
-	open     chunkenc.Chunk // takes the samples that come in order
+	open xor // takes the samples that come in order; its time is the newest sample's, of a histogram, too
+
+	labels labels.Labels
+	sealed *chunk // the newest of the sealed chunks. They may overlap where samples came late
+	more   *more  // what few series have; nil if this one has none of it
+	chunks uint32 // how many are sealed
+}
+
+// more is what few series have.
+type more struct {
+	late []sample // floats that came late, not sealed yet
+	tie  *sample  // a float that won against the newest of its time
+
+	open     chunkenc.Chunk // in the place of Series.open while the newest sample is a histogram
 	app      chunkenc.Appender
 	openMinT int64
-	lastT    int64   // the newest sample's time
-	lastV    float64 // and value: the winner, if there were several
-
-	sealed []chunk  // in no particular order, and overlapping where samples came late
-	late   []sample // floats that came late, not sealed yet
+	tiny     []*chunk // late histograms, each in a chunk, not sealed yet
 }
 
 // sample is a float.
@@ -62,80 +72,88 @@ type sample struct {
 	v float64
 }
 
-// Sizes, in samples or bytes.
-const (
-	lateSamples   = 64 // how many late floats gather before they are sealed
-	openChunkSize = 64 // what an open chunk begins with
-)
+// lateSamples is how many late floats gather before they are sealed.
+const lateSamples = 64
+
+func newSeries(h *Head, ls labels.Labels) *Series {
+	s := &Series{head: h, labels: ls}
+	s.open.t = math.MinInt64
+	s.open.reset()
+	return s
+}
 
 // Labels are the series' labels; they stay valid when the head is freed.
 func (s *Series) Labels() labels.Labels { return s.labels }
 
+// rest is s.more, made if there is none.
+func (s *Series) rest() *more {
+	if s.more == nil {
+		s.more = &more{}
+	}
+	return s.more
+}
+
 // AppendFloat adds a float, at any time.
 func (s *Series) AppendFloat(t int64, v float64) Outcome {
 	s.mtx.Lock()
-	defer s.mtx.Unlock()
+	o := s.appendFloat(t, v)
+	s.mtx.Unlock()
+	return o
+}
+
+func (s *Series) appendFloat(t int64, v float64) Outcome {
 	h := s.head
-	if h == nil || h.sealed.Load() {
+	switch {
+	case h == nil || h.sealed.Load():
 		return Sealed
-	}
-	if s.open != nil && t <= s.lastT {
+	case s.kind == chunkenc.ValFloat && t > s.open.t && int(s.open.n) < h.chunkSamples:
+	case s.kind != chunkenc.ValNone && t <= s.open.t:
 		return s.appendLate(t, v)
+	default:
+		s.sealOpen()
+		s.begin(nil, chunkenc.ValFloat)
 	}
-	if s.kind != chunkenc.ValFloat || s.open.NumSamples() >= h.chunkSamples {
-		s.beginFloats()
-	}
-	s.app.Append(0, t, v)
-	s.inOrder(t)
-	s.lastV = v
+	s.open.append(t, v)
+	h.extend(t)
 	return Stored
 }
 
-// inOrder notes that the open chunk has a sample of t, the newest.
-func (s *Series) inOrder(t int64) {
-	if s.open.NumSamples() == 1 {
-		s.openMinT = t
-	}
-	s.lastT = t
-	s.head.extend(t)
-}
-
-// beginFloats seals the open chunk and begins one for floats, in the same buffer if it can.
-func (s *Series) beginFloats() {
-	s.sealOpen()
-	c, ok := s.open.(*chunkenc.XORChunk)
-	var buf []byte
-	if ok {
-		buf = c.Bytes()[:2]
-		clear(buf)
-	} else {
-		c, buf = &chunkenc.XORChunk{}, make([]byte, 2, openChunkSize)
-	}
-	c.Reset(buf)
-	s.begin(c, chunkenc.ValFloat)
-}
-
-// begin makes c, which is empty, the open chunk.
+// begin makes c, which is empty, the open chunk; there is none for floats.
 func (s *Series) begin(c chunkenc.Chunk, kind chunkenc.ValueType) {
-	s.open, s.kind = c, kind
-	s.app, _ = c.Appender() // can fail only where samples are to be read
+	s.kind = kind
+	s.open.reset()
+	if s.more != nil || c != nil {
+		m := s.rest()
+		m.open, m.app = c, nil
+		if c != nil {
+			m.app, _ = c.Appender() // can fail only where samples are to be read
+		}
+	}
 }
 
-// sealOpen adds a trimmed copy of the open chunk to the sealed ones.
+// sealOpen adds the open chunk, if it has samples, to the sealed ones.
 func (s *Series) sealOpen() {
-	if s.open != nil && s.open.NumSamples() > 0 {
-		s.sealed = append(s.sealed, sealChunk(s.open, s.openMinT, s.lastT))
+	if c := s.copyOpen(); c != nil {
+		s.seal(c)
 	}
+}
+
+func (s *Series) seal(c *chunk) {
+	c.prev = s.sealed
+	s.sealed = c
+	s.chunks++
 }
 
 // appendLate keeps a float that is not after the newest sample.
 func (s *Series) appendLate(t int64, v float64) Outcome {
-	if t == s.lastT {
+	if t == s.open.t {
 		return s.appendTie(v)
 	}
-	for _, l := range s.late {
-		if l.t == t && sameBits(l.v, v) {
-			return Duplicate
+	if s.more != nil {
+		for _, l := range s.more.late {
+			if l.t == t && sameBits(l.v, v) {
+				return Duplicate
+			}
 		}
 	}
 	s.head.late.Add(1)
@@ -146,49 +164,75 @@ func (s *Series) appendLate(t int64, v float64) Outcome {
 // appendTie is for a float at the newest sample's time. One that wins is kept beside the sample in the open chunk,
 // and readers choose as this does.
 func (s *Series) appendTie(v float64) Outcome {
+	if s.kind != chunkenc.ValFloat { // floats lose against histograms, but not against their stale markers
+		s.keepLate(s.open.t, v)
+		return Conflict
+	}
+	stands := s.open.v
+	if s.more != nil && s.more.tie != nil && s.more.tie.t == s.open.t {
+		stands = s.more.tie.v
+	}
 	switch {
-	case s.kind != chunkenc.ValFloat: // floats lose against histograms, but not against their stale markers
-		s.keepLate(s.lastT, v)
-	case sameBits(v, s.lastV):
+	case sameBits(v, stands):
 		return Duplicate
-	case series.Wins(v, s.lastV):
-		s.keepLate(s.lastT, v)
-		s.lastV = v
+	case series.Wins(v, stands):
+		s.keepLate(s.open.t, v)
+		s.more.tie = &sample{s.open.t, v}
 	}
 	return Conflict
 }
 
 func (s *Series) keepLate(t int64, v float64) {
-	s.late = append(s.late, sample{t: t, v: v})
+	m := s.rest()
+	m.late = append(m.late, sample{t: t, v: v})
 	s.head.extend(t)
-	if len(s.late) >= lateSamples {
-		s.sealed = append(s.sealed, sealFloats(s.late))
-		s.late = nil
+	if len(m.late) >= lateSamples {
+		s.seal(sealFloats(m.late))
+		m.late = nil
 	}
 }
 
 func (s *Series) free() {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	s.head, s.open, s.app, s.sealed, s.late = nil, nil, nil, nil, nil
+	s.head, s.open.buf, s.sealed, s.more = nil, nil, nil, nil
+	s.kind = chunkenc.ValNone
 }
 
 // count adds the series to st.
 func (s *Series) count(st *Stats) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	st.Bytes += seriesSize + int64(s.labels.ByteSize()) + int64(cap(s.sealed))*chunkSize + int64(cap(s.late))*16
-	st.Chunks += len(s.sealed)
-	st.Samples += int64(len(s.late))
-	for _, c := range s.sealed {
-		st.Samples += int64(c.samples())
-		st.Bytes += int64(cap(c.data))
-	}
-	if s.open != nil {
+	st.Bytes += seriesSize + int64(s.labels.ByteSize()) + int64(cap(s.open.buf))
+	if s.kind == chunkenc.ValFloat && s.open.n > 0 {
 		st.Chunks++
-		st.Samples += int64(s.open.NumSamples())
-		st.Bytes += openSize + int64(cap(s.open.Bytes()))
+		st.Samples += int64(s.open.n)
 	}
+	for c := s.sealed; c != nil; c = c.prev {
+		st.add(c)
+	}
+	if s.more != nil {
+		s.more.count(st)
+	}
+}
+
+func (m *more) count(st *Stats) {
+	st.Bytes += moreSize + int64(cap(m.late))*16
+	st.Samples += int64(len(m.late))
+	for _, c := range m.tiny {
+		st.add(c)
+	}
+	if m.open != nil {
+		st.Chunks++
+		st.Samples += int64(m.open.NumSamples())
+		st.Bytes += openSize + int64(cap(m.open.Bytes()))
+	}
+}
+
+func (st *Stats) add(c *chunk) {
+	st.Chunks++
+	st.Samples += int64(c.samples())
+	st.Bytes += chunkSize + int64(cap(c.data))
 }
 
 func sameBits(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }
@@ -200,19 +244,34 @@ func (s *Series) overlaps(mint, maxt int64) bool {
 	if s.openOverlaps(mint, maxt) {
 		return true
 	}
-	for _, c := range s.sealed {
-		if c.minT <= maxt && mint <= c.maxT {
+	for c := s.sealed; c != nil; c = c.prev {
+		if c.overlaps(mint, maxt) {
 			return true
 		}
 	}
-	for _, l := range s.late {
-		if mint <= l.t && l.t <= maxt {
-			return true
-		}
-	}
-	return false
+	return s.more != nil && (slices.ContainsFunc(s.more.tiny, func(c *chunk) bool { return c.overlaps(mint, maxt) }) ||
+		slices.ContainsFunc(s.more.late, func(l sample) bool { return mint <= l.t && l.t <= maxt }))
 }
 
 func (s *Series) openOverlaps(mint, maxt int64) bool {
-	return s.open != nil && s.open.NumSamples() > 0 && s.openMinT <= maxt && mint <= s.lastT
+	return s.hasOpen() && s.openMinT() <= maxt && mint <= s.open.t
+}
+
+// hasOpen tells whether the open chunk has samples.
+func (s *Series) hasOpen() bool {
+	switch s.kind {
+	case chunkenc.ValNone:
+		return false
+	case chunkenc.ValFloat:
+		return s.open.n > 0
+	}
+	return s.more.open.NumSamples() > 0
+}
+
+// openMinT is the time of the open chunk's first sample.
+func (s *Series) openMinT() int64 {
+	if s.kind == chunkenc.ValFloat {
+		return s.open.minT()
+	}
+	return s.more.openMinT
 }

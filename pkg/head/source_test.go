@@ -114,7 +114,7 @@ func TestSeriesIsFoundAgain(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { h.Series(ls) }); n != 0 {
 		t.Errorf("finding a series allocates %v times", n)
 	}
-	other := &Series{head: h, labels: labels.FromStrings("a", "c")}
+	other := newSeries(h, labels.FromStrings("a", "c"))
 	if _, created, _ := h.index.add(ls.Hash(), other); !created {
 		t.Error("a series whose hash is taken was not made")
 	}
@@ -223,7 +223,7 @@ func TestLateHistogramsArePutTogether(t *testing.T) {
 			t.Fatal(o)
 		}
 	}
-	if n := len(s.sealed); n > 60 {
+	if n := int(s.chunks) + len(s.more.tiny); n > 60 {
 		t.Errorf("300 late histograms take %d chunks", n)
 	}
 }
