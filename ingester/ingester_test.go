@@ -135,8 +135,14 @@ func (b *bed) restart() {
 // push sends a batch and waits for its ack.
 func (b *bed) push(build func(*series.Builder)) series.Ack {
 	b.t.Helper()
+	return b.pushAs(1, build)
+}
+
+// pushAs is push in a generation of the stream.
+func (b *bed) pushAs(generation uint32, build func(*series.Builder)) series.Ack {
+	b.t.Helper()
 	var bl series.Builder
-	bl.Reset(series.StreamID{Distributor: 1, Generation: 1}, tenant.Anonymous)
+	bl.Reset(series.StreamID{Distributor: 1, Generation: generation}, tenant.Anonymous)
 	build(&bl)
 	r, err := b.Push(bl.AppendTo(nil))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/varve-io/varve/pkg/head"
 	"github.com/varve-io/varve/pkg/series"
+	"github.com/varve-io/varve/pkg/tenant"
 	"github.com/varve-io/varve/pkg/wal"
 )
 
@@ -40,12 +42,19 @@ func (r *Receipt) Wait(ctx context.Context) (series.Ack, error) {
 	}
 }
 
-// resolved is a batch whose numbers have become series.
+// resolved is a batch whose numbers have become series. Nothing of it points into the batch's bytes.
 type resolved struct {
-	batch      series.Batch
-	floats     []*head.Series
+	tenant     tenant.ID
+	floats     []floatOf
 	histograms []histogramOf
 	exemplars  []exemplarOf
+	metadata   []series.Metadata
+}
+
+type floatOf struct {
+	series *head.Series
+	t      int64
+	v      float64
 }
 
 type histogramOf struct {
@@ -60,24 +69,30 @@ type exemplarOf struct {
 
 var resolvedPool = sync.Pool{New: func() any { return new(resolved) }}
 
+// coding is the room in which a batch becomes a record.
+type coding struct {
+	differences series.Differences
+	record      []byte
+}
+
+var codingPool = sync.Pool{New: func() any { return new(coding) }}
+
 // Push takes the next batch of a stream. Batches of one stream must be pushed in their order, one at a time; Push
-// returns when the batch's place in the log is fixed, and applies it in the background. The error says why nothing of
-// it was taken; if it is series.ErrUnknownNumber the stream must begin anew.
+// returns when the batch's place in the log is fixed, and applies it in the background. It keeps nothing of the bytes.
+// The error says why nothing of the batch was taken; if it is series.ErrUnknownNumber the stream must begin anew.
 func (i *Ingester) Push(batch []byte) (*Receipt, error) {
 	b, err := series.ParseBatch(batch)
 	if err != nil {
 		return nil, err
 	}
-	r := resolvedPool.Get().(*resolved)
-	r.batch = b
-
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	if !i.accepting {
 		return nil, ErrNotReady
 	}
 	e := i.current
-	pos, err := i.logBatch(e, r, batch)
+	r := resolvedPool.Get().(*resolved)
+	pos, err := i.logBatch(e, r, &b, batch)
 	if err != nil {
 		i.metrics.refused.Inc()
 		return nil, err
@@ -95,21 +110,27 @@ func (i *Ingester) Push(batch []byte) (*Receipt, error) {
 }
 
 // logBatch resolves the batch and appends it to the log, in the order of its stream.
-func (i *Ingester) logBatch(e *epoch, r *resolved, batch []byte) (wal.Position, error) {
-	st := i.stream(r.batch.Stream)
+func (i *Ingester) logBatch(e *epoch, r *resolved, b *series.Batch, batch []byte) (wal.Position, error) {
+	c := codingPool.Get().(*coding)
+	defer codingPool.Put(c)
+	st := i.stream(b.Stream)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.used = i.deps.Now()
 	for {
-		term := i.log.Term()
-		st.begin(term)
-		st.scratch.Reset(r.batch.Stream, r.batch.Tenant)
-		pos, err := wal.Position{}, r.resolve(st, e.head(r.batch.Tenant))
+		st.begin(i.log.Term())
+		st.scratch.Reset(b.Stream, b.Tenant)
+		d := st.dictionary(b.Tenant, e.head(b.Tenant))
+		pos, err := wal.Position{}, r.resolve(d, b, func() (err error) {
+			r.floats, err = d.code(b, r.floats, &c.differences)
+			return err
+		})
 		if err == nil && !st.scratch.Empty() {
-			pos, err = i.log.AppendIn(term, st.scratch.AppendTo(nil))
+			c.record = st.scratch.AppendTo(c.record[:0])
+			pos, err = i.log.AppendIn(st.term, c.record)
 		}
 		if err == nil {
-			pos, err = i.log.AppendIn(term, batch)
+			pos, err = i.logRecord(st, c, b, batch)
 		}
 		if err == nil {
 			return pos, nil
@@ -121,44 +142,54 @@ func (i *Ingester) logBatch(e *epoch, r *resolved, batch []byte) (wal.Position, 
 	}
 }
 
-// resolve finds the series of everything in the batch; h is its tenant's head.
-func (r *resolved) resolve(st *stream, h *head.Head) error {
-	r.floats, r.histograms, r.exemplars = r.floats[:0], r.histograms[:0], r.exemplars[:0]
-	d := dictionary{st, h, st.tenant(r.batch.Tenant)}
-	err := r.batch.Definitions(d.define)
-	if err != nil {
+// logRecord appends a batch that is resolved: as it came if it has no floats, else with their differences.
+func (i *Ingester) logRecord(st *stream, c *coding, b *series.Batch, batch []byte) (wal.Position, error) {
+	n := c.differences.Len()
+	if n == 0 {
+		return i.log.AppendIn(st.term, batch)
+	}
+	var err error
+	if c.record, err = b.AppendLogged(c.record[:0], st.next, &c.differences); err != nil {
+		return wal.Position{}, err
+	}
+	pos, err := i.log.AppendIn(st.term, c.record)
+	if err == nil {
+		st.logged(n)
+	}
+	return pos, err
+}
+
+// resolve finds the series of everything in the batch; floats does so for its floats, behind the definitions.
+func (r *resolved) resolve(d dictionary, b *series.Batch, floats func() error) error {
+	r.reset()
+	r.tenant = b.Tenant
+	if err := b.Definitions(d.define); err != nil {
 		return err
 	}
-	it := r.batch.Floats()
-	for {
-		n, _, _, ok := it.Next()
-		if !ok {
-			break
-		}
-		s, err := d.resolve(n)
-		if err != nil {
-			return err
-		}
-		r.floats = append(r.floats, s)
-	}
-	return errors.Join(it.Err(),
-		r.batch.Histograms(func(hs series.HistogramSample) error {
+	return errors.Join(floats(),
+		b.Histograms(func(hs series.HistogramSample) error {
 			s, err := d.resolve(hs.Number)
-			r.histograms = append(r.histograms, histogramOf{s, hs})
+			if err == nil {
+				r.histograms = append(r.histograms, histogramOf{s.series, hs})
+			}
 			return err
 		}),
-		r.batch.Exemplars(func(n series.Number, e exemplar.Exemplar) error {
+		b.Exemplars(func(n series.Number, e exemplar.Exemplar) error {
 			s, err := d.resolve(n)
-			r.exemplars = append(r.exemplars, exemplarOf{s, e})
+			if err == nil {
+				r.exemplars = append(r.exemplars, exemplarOf{s.series, e})
+			}
 			return err
-		}))
+		}),
+		b.Metadata(func(m series.Metadata) error { r.metadata = append(r.metadata, m); return nil }))
 }
 
 func (r *resolved) reset() {
 	clear(r.floats)
 	clear(r.histograms)
 	clear(r.exemplars)
-	r.batch = series.Batch{}
+	clear(r.metadata)
+	*r = resolved{floats: r.floats[:0], histograms: r.histograms[:0], exemplars: r.exemplars[:0], metadata: r.metadata[:0]}
 }
 
 // apply adds a logged batch to its heads.
@@ -175,11 +206,9 @@ func (i *Ingester) apply(r *resolved) series.Ack {
 			lost++
 		}
 	}
-	it := r.batch.Floats()
-	for _, s := range r.floats {
-		_, t, v, _ := it.Next()
-		if o := s.AppendFloat(t, v); o != head.Stored {
-			note(o, s, t)
+	for _, f := range r.floats {
+		if o := f.series.AppendFloat(f.t, f.v); o != head.Stored {
+			note(o, f.series, f.t)
 		}
 	}
 	for _, h := range r.histograms {
@@ -192,11 +221,13 @@ func (i *Ingester) apply(r *resolved) series.Ack {
 	for _, e := range r.exemplars {
 		e.AppendExemplar(e.Exemplar)
 	}
-	_ = r.batch.Metadata(func(m series.Metadata) error { i.families.put(r.batch.Tenant, m); return nil })
+	for _, m := range r.metadata {
+		i.families.put(r.tenant, m)
+	}
 	i.metrics.samples.Add(float64(len(r.floats) + len(r.histograms)))
 	if lost > 0 {
 		i.metrics.discarded.Add(float64(lost))
-		i.logger.Error("samples were logged that the head refused", "tenant", r.batch.Tenant, "samples", lost)
+		i.logger.Error("samples were logged that the head refused", "tenant", r.tenant, "samples", lost)
 	}
 	return ack
 }
@@ -212,7 +243,7 @@ func (i *Ingester) stream(id series.StreamID) *stream {
 	i.streamsMu.Lock()
 	defer i.streamsMu.Unlock()
 	if s = i.streams[id]; s == nil {
-		s = &stream{id: id, used: i.deps.Now()}
+		s = &stream{id: id, used: i.deps.Now(), next: series.Continuity{Sequence: uint64(rand.Uint32())}}
 		i.streams[id] = s
 		for old := range i.streams { // a new generation ends those before it
 			if old.Distributor == id.Distributor && old.Partition == id.Partition && old.Generation+1 < id.Generation {

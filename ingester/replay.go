@@ -74,22 +74,26 @@ func (r *replayer) record(number, _ uint64, rec []byte) error {
 		r.i.started[number] = time.UnixMilli(int64(binary.LittleEndian.Uint64(rec[1:])))
 		return nil
 	}
-	b, err := series.ParseBatch(rec)
+	b, err := series.ParseLogged(rec)
 	if err != nil {
 		r.unresolved++
 		return nil
 	}
 	st := r.streams[b.Stream]
 	if st == nil {
-		st = &stream{id: b.Stream}
+		st = &stream{id: b.Stream, lost: true}
 		st.begin(wal.Term{Epoch: number})
 		r.streams[b.Stream] = st
 	}
-	r.r.batch = b
-	err = r.r.resolve(st, e.head(b.Tenant))
+	d := st.dictionary(b.Tenant, e.head(b.Tenant))
+	err = r.r.resolve(d, &b, func() (err error) {
+		r.r.floats, err = d.decode(&b, r.r.floats)
+		return err
+	})
 	switch {
 	case errors.Is(err, series.ErrUnknownNumber), errors.Is(err, series.ErrCorrupt):
 		r.unresolved++
+		st.lost = true
 		return nil
 	case err != nil:
 		return err

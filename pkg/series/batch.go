@@ -120,6 +120,7 @@ const (
 	sectionHistograms
 	sectionExemplars
 	sectionMetadata
+	sectionDifferences // of floats, in the log
 )
 
 // AppendTo encodes the batch onto dst.

@@ -20,7 +20,7 @@ import (
 // The bytes of version 1, field by field, as docs/formats/batch.md shows them. Logs on disk have them, and processes of
 // two versions send them to each other: they may be added to, not changed.
 func TestGoldenBatch(t *testing.T) {
-	want := golden(t)
+	want := golden(t, "batch-v1.txt")
 	id, err := tenant.Parse("t1")
 	if err != nil {
 		t.Fatal(err)
@@ -45,10 +45,10 @@ func TestGoldenBatch(t *testing.T) {
 	}
 }
 
-// golden is testdata/batch-v1.txt without its comments.
-func golden(t *testing.T) []byte {
+// golden is a file of testdata without its comments.
+func golden(t *testing.T, name string) []byte {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "batch-v1.txt"))
+	text, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}

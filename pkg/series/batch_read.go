@@ -23,11 +23,22 @@ type Batch struct {
 	Stream StreamID
 	Tenant tenant.ID
 
+	header                                               []byte
 	definitions, floats, histograms, exemplars, metadata []byte
+	differ                                               bool // the values of the floats are differences
 }
 
 // ParseBatch finds the sections of an encoded batch. What they hold is checked while it is iterated.
 func ParseBatch(p []byte) (Batch, error) {
+	b, err := ParseLogged(p)
+	if err == nil && b.differ {
+		return Batch{}, fmt.Errorf("%w: section %d", ErrCorrupt, sectionDifferences)
+	}
+	return b, err
+}
+
+// ParseLogged is ParseBatch for a record of a log: the values of the floats may be differences.
+func ParseLogged(p []byte) (Batch, error) {
 	var b Batch
 	if len(p) < 9 || p[0] != batchVersion {
 		return b, fmt.Errorf("%w: version or length", ErrCorrupt)
@@ -40,7 +51,7 @@ func ParseBatch(p []byte) (Batch, error) {
 	if r.bad || err != nil {
 		return b, fmt.Errorf("%w: header", ErrCorrupt)
 	}
-	b.Tenant = id
+	b.Tenant, b.header = id, p[:len(p)-len(r.p)]
 	for len(r.p) > 0 {
 		kind := r.byte()
 		payload := r.bytes()
@@ -48,6 +59,7 @@ func ParseBatch(p []byte) (Batch, error) {
 		case sectionDefinitions:
 			b.definitions = payload
 		case sectionFloats:
+			r.bad = r.bad || b.differ
 			b.floats = payload
 		case sectionHistograms:
 			b.histograms = payload
@@ -55,6 +67,9 @@ func ParseBatch(p []byte) (Batch, error) {
 			b.exemplars = payload
 		case sectionMetadata:
 			b.metadata = payload
+		case sectionDifferences:
+			r.bad = r.bad || len(b.floats) > 0
+			b.floats, b.differ = payload, true
 		default:
 			r.bad = true
 		}
@@ -83,28 +98,54 @@ func (b *Batch) Definitions(f func(Number, labels.Labels) error) error {
 	return nil
 }
 
-// Floats is an iterator over the float samples.
-func (b *Batch) Floats() FloatIterator {
+// columns is what a section of floats holds.
+type columns struct {
+	count                  int
+	continuity             uint64
+	numbers, times, values []byte
+}
+
+// columns splits the section of floats; ok is false if it is corrupt.
+func (b *Batch) columns() (c columns, ok bool) {
 	r := reader{p: b.floats}
-	n := r.count()
+	c.count = r.count()
+	if c.count == 0 {
+		return c, len(b.floats) == 0
+	}
+	if b.differ {
+		c.continuity = r.uvarint()
+	}
 	nn, nt := r.uvarint(), r.uvarint()
 	size := uint64(len(r.p))
-	if r.bad || nn > size || nt > size || nn+nt > size || uint64(n)*8 != size-nn-nt {
-		return FloatIterator{bad: len(b.floats) > 0}
+	if r.bad || nn > size || nt > size-nn {
+		return columns{}, false
 	}
-	return FloatIterator{
-		numbers: reader{p: r.p[:nn]}, times: reader{p: r.p[nn : nn+nt]}, values: r.p[nn+nt:],
-		left: n,
+	c.numbers, c.times, c.values = r.p[:nn], r.p[nn:nn+nt], r.p[nn+nt:]
+	return c, b.differ || uint64(c.count)*8 == size-nn-nt
+}
+
+// Floats is an iterator over the float samples.
+func (b *Batch) Floats() FloatIterator {
+	c, ok := b.columns()
+	if !ok {
+		return FloatIterator{bad: true}
 	}
+	it := FloatIterator{numbers: reader{p: c.numbers}, times: reader{p: c.times}, values: c.values, left: c.count}
+	if b.differ {
+		it.differences, ok = newDifferenceReader(c.count, c.values)
+		it.differ, it.bad = true, !ok
+	}
+	return it
 }
 
 // FloatIterator walks over the float samples of a batch.
 type FloatIterator struct {
 	numbers, times reader
 	values         []byte
+	differences    differenceReader
 	left           int
 	number, t      int64
-	bad            bool
+	differ, bad    bool
 }
 
 // Len is how many samples are left.
@@ -112,6 +153,12 @@ func (it *FloatIterator) Len() int { return it.left }
 
 // Next is the next sample; ok is false at the end or where the batch is corrupt.
 func (it *FloatIterator) Next() (n Number, t int64, v float64, ok bool) {
+	n, t, bits, ok := it.NextBits()
+	return n, t, math.Float64frombits(bits), ok
+}
+
+// NextBits is Next with the value's bits; in a record with differences, with the difference.
+func (it *FloatIterator) NextBits() (n Number, t int64, bits uint64, ok bool) {
 	if it.left == 0 || it.bad {
 		return 0, 0, 0, false
 	}
@@ -122,9 +169,12 @@ func (it *FloatIterator) Next() (n Number, t int64, v float64, ok bool) {
 		it.bad = true
 		return 0, 0, 0, false
 	}
-	v = math.Float64frombits(binary.LittleEndian.Uint64(it.values))
+	if it.differ {
+		return Number(it.number), it.t, it.differences.next(), true
+	}
+	bits = binary.LittleEndian.Uint64(it.values)
 	it.values = it.values[8:]
-	return Number(it.number), it.t, v, true
+	return Number(it.number), it.t, bits, true
 }
 
 // Err tells of a corrupt section, after Next said false.
