@@ -56,6 +56,15 @@ func New(o Options) *Head {
 // Series is the series with these labels, made if there is none yet; finding it allocates nothing. The labels are
 // copied, so they may be a view of a buffer. The error is ErrSealed, ErrFreed or ErrFull.
 func (h *Head) Series(ls labels.Labels) (s *Series, created bool, err error) {
+	return h.series(ls, labels.Labels.Copy)
+}
+
+// SeriesLike is Series with the labels of a series of another head, which share their memory from then on.
+func (h *Head) SeriesLike(other *Series) (s *Series, created bool, err error) {
+	return h.series(other.labels, func(ls labels.Labels) labels.Labels { return ls })
+}
+
+func (h *Head) series(ls labels.Labels, keep func(labels.Labels) labels.Labels) (s *Series, created bool, err error) {
 	hash := ls.Hash()
 	if s := h.index.find(hash, ls); s != nil {
 		return s, false, nil
@@ -63,7 +72,7 @@ func (h *Head) Series(ls labels.Labels) (s *Series, created bool, err error) {
 	if h.sealed.Load() {
 		return nil, false, ErrSealed
 	}
-	return h.index.add(hash, newSeries(h, ls.Copy()))
+	return h.index.add(hash, newSeries(h, keep(ls)))
 }
 
 // Seal makes the head read-only: every append that has not returned yet is either in the head, for all that read it

@@ -23,12 +23,24 @@ type postings struct {
 	names    map[string]*values
 	lists    int64 // how many lists, and
 	refs     int64 // references in them
+	before   []place
 }
 
 // values are the values of one label name.
 type values struct {
-	refs  map[string][]uint32
-	order []string // the keys of refs, in the order of creation
+	lists map[string]*list
+	order []string // the keys of lists, in the order of creation
+}
+
+// list is the series of one label.
+type list struct{ refs []uint32 }
+
+// place is where a label of the series before was found. The next series often has the same name at the same
+// position, and even the same value, which spares looking them up.
+type place struct {
+	labels.Label
+	values *values
+	list   *list
 }
 
 // find is the series with these labels, or nil.
@@ -76,23 +88,41 @@ func (p *postings) add(hash uint64, s *Series) (_ *Series, created bool, err err
 		}
 		p.collided[hash] = append(p.collided[hash], s)
 	}
-	s.labels.Range(func(l labels.Label) { p.addLabel(l, s.ref) })
+	i := 0
+	s.labels.Range(func(l labels.Label) {
+		if i == len(p.before) {
+			p.before = append(p.before, place{})
+		}
+		at := &p.before[i]
+		p.locate(l, at)
+		at.list.refs = append(at.list.refs, s.ref)
+		i++
+	})
+	p.refs += int64(i)
 	return s, true, nil
 }
 
-func (p *postings) addLabel(l labels.Label, ref uint32) {
-	vs := p.names[l.Name]
-	if vs == nil {
-		vs = &values{refs: map[string][]uint32{}}
-		p.names[l.Name] = vs
+// locate makes at the place of the label; it begins as a guess.
+func (p *postings) locate(l labels.Label, at *place) {
+	if at.values == nil || at.Name != l.Name {
+		vs := p.names[l.Name]
+		if vs == nil {
+			vs = &values{lists: map[string]*list{}}
+			p.names[l.Name] = vs
+		}
+		*at = place{Label: labels.Label{Name: l.Name}, values: vs}
 	}
-	refs, ok := vs.refs[l.Value]
-	if !ok {
-		vs.order = append(vs.order, l.Value)
+	if at.list != nil && at.Value == l.Value {
+		return
+	}
+	at.list = at.values.lists[l.Value]
+	if at.list == nil {
+		at.list = &list{}
+		at.values.lists[l.Value] = at.list
+		at.values.order = append(at.values.order, l.Value)
 		p.lists++
 	}
-	vs.refs[l.Value] = append(refs, ref)
-	p.refs++
+	at.Label = l
 }
 
 // drop empties the index, for good, and gives back the series.
@@ -100,7 +130,7 @@ func (p *postings) drop() []*Series {
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
 	all := p.series
-	p.dropped, p.byHash, p.collided, p.series, p.names = true, nil, nil, nil, nil
+	p.dropped, p.byHash, p.collided, p.series, p.names, p.before = true, nil, nil, nil, nil, nil
 	return all
 }
 
@@ -158,8 +188,8 @@ func (p *postings) union(ctx context.Context, name string, vals []string) index.
 	p.mtx.RLock()
 	if vs := p.names[name]; vs != nil {
 		for _, v := range vals {
-			if refs := vs.refs[v]; len(refs) > 0 {
-				lists = append(lists, &refList{list: refs})
+			if l := vs.lists[v]; l != nil {
+				lists = append(lists, &refList{list: l.refs})
 			}
 		}
 	}
