@@ -43,6 +43,8 @@ func benchValue(i, round int) float64 {
 	}
 }
 
+const prefetched = 16
+
 // BenchmarkAppendFloat appends one scrape of all series after the other, in the order in which they were made, or in
 // another.
 func BenchmarkAppendFloat(b *testing.B) {
@@ -56,6 +58,9 @@ func BenchmarkAppendFloat(b *testing.B) {
 				b.ReportAllocs()
 				i, round := 0, 0
 				for b.Loop() {
+					if i%prefetched == 0 {
+						Prefetch(all[i:min(i+prefetched, n)])
+					}
 					all[i].AppendFloat(int64(round)*15_000, benchValue(i, round))
 					if i++; i == n {
 						i, round = 0, round+1
