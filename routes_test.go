@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/varve-io/varve/distributor"
 	"github.com/varve-io/varve/pkg/telemetry"
 	"github.com/varve-io/varve/pkg/tenant"
 )
@@ -24,6 +25,18 @@ var doors = []struct {
 	{"POST", "/api/v1/write", tenant.ScopeWrite},
 	{"POST", "/prometheus/api/v1/push", tenant.ScopeWrite},
 	{"POST", "/prometheus/api/v1/write", tenant.ScopeWrite},
+	{"POST", "/otlp/v1/metrics", tenant.ScopeWrite},
+	{"POST", "/api/v1/otlp/v1/metrics", tenant.ScopeWrite},
+	{"POST", "/prometheus/otlp/v1/metrics", tenant.ScopeWrite},
+	{"POST", "/prometheus/api/v1/otlp/v1/metrics", tenant.ScopeWrite},
+	{"POST", "/write", tenant.ScopeWrite},
+	{"POST", "/api/v2/write", tenant.ScopeWrite},
+	{"POST", "/influx/write", tenant.ScopeWrite},
+	{"POST", "/prometheus/write", tenant.ScopeWrite},
+	{"POST", "/prometheus/api/v2/write", tenant.ScopeWrite},
+	{"POST", "/prometheus/influx/write", tenant.ScopeWrite},
+	{"POST", "/api/v1/import/prometheus", tenant.ScopeWrite},
+	{"POST", "/prometheus/api/v1/import/prometheus", tenant.ScopeWrite},
 	{"GET", "/api/v1/query?query=1", tenant.ScopeRead},
 	{"POST", "/prometheus/api/v1/query_range", tenant.ScopeRead},
 	{"GET", "/prometheus/api/v1/labels", tenant.ScopeRead},
@@ -54,6 +67,21 @@ func tokens(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// A way to write that has no row above opens unseen.
+func TestEveryWayToWriteHasARow(t *testing.T) {
+	rows := map[string]bool{}
+	for _, d := range doors {
+		rows[d.path] = d.scope == tenant.ScopeWrite
+	}
+	for _, path := range distributor.Paths {
+		for _, prefix := range []string{"", "/prometheus"} {
+			if !rows[prefix+path] {
+				t.Errorf("no row for %s", prefix+path)
+			}
+		}
+	}
 }
 
 func TestEveryDoorAsksForTheRightToken(t *testing.T) {

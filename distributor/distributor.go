@@ -55,6 +55,7 @@ type Distributor struct {
 	incarnation uint64
 	inflight    *semaphore.Weighted
 	requests    sync.Pool
+	translators sync.Pool // of *remote.Translation
 	versions    *versions
 
 	mu      sync.RWMutex

@@ -5,43 +5,53 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/varve-io/varve/pkg/remote"
 	"github.com/varve-io/varve/pkg/tenant"
 )
 
-// Paths are where write requests are taken.
-var Paths = [...]string{"/api/v1/push", "/api/v1/write"}
-
-// ServeHTTP takes a write request: 204 if all of it is stored, 400 with the reasons if some of it was refused (the
-// rest is stored), 429 over a tenant's own rate, 503 where sending it again will help (some of it may be stored).
-func (d *Distributor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "write requests are POSTs", http.StatusMethodNotAllowed)
-		return
-	}
-	written, err := d.write(r)
-	// 2.0 demands these; a sender of 1.0 learns from them what a 400 means.
-	h := w.Header()
-	h.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(written.Floats))
-	h.Set("X-Prometheus-Remote-Write-Histograms-Written", strconv.Itoa(written.Histograms))
-	h.Set("X-Prometheus-Remote-Write-Exemplars-Written", strconv.Itoa(written.Exemplars))
-	switch {
-	case err != nil:
-		d.fail(w, r, err)
-	case written.Refused > 0:
-		http.Error(w, written.Message, http.StatusBadRequest)
-	default:
-		w.WriteHeader(http.StatusNoContent)
-	}
+// Paths are where write requests are taken: remote write, OTLP, Influx lines, Prometheus' text.
+var Paths = [...]string{
+	"/api/v1/push", "/api/v1/write",
+	"/otlp/v1/metrics", "/api/v1/otlp/v1/metrics",
+	"/write", "/api/v2/write", "/influx/write",
+	"/api/v1/import/prometheus",
 }
 
-func (d *Distributor) write(r *http.Request) (Written, error) {
-	protocol, err := remote.ProtocolOf(r.Header)
-	if err != nil {
-		return Written{}, err
+// protocol is one way of writing: how its requests are stored, and how they are answered.
+type protocol struct {
+	store  func(*request, *http.Request, tenant.ID) (Written, error)
+	answer func(*Distributor, http.ResponseWriter, *http.Request, Written, error)
+}
+
+func protocolOf(path string) protocol {
+	switch {
+	case strings.HasSuffix(path, "/v1/metrics"):
+		return protocol{(*request).otlp, (*Distributor).answerOTLP}
+	case strings.HasSuffix(path, "/api/v2/write"), strings.HasSuffix(path, "/influx/write"), strings.TrimPrefix(path, "/prometheus") == "/write":
+		return protocol{(*request).influx, (*Distributor).answerInflux}
+	case strings.HasSuffix(path, "/import/prometheus"):
+		return protocol{(*request).text, (*Distributor).answer}
+	}
+	return protocol{(*request).remoteWrite, (*Distributor).answerRemoteWrite}
+}
+
+var errMethod = errors.New("write requests are POSTs") // 405
+
+// ServeHTTP takes a write request of the protocol that its path names. All of it is stored: 204, of OTLP 200. Some of it
+// is refused, the rest is stored: 400 with the reasons, of OTLP 200 with a partial success. 429 over a tenant's own
+// rate, 503 where sending it again will help (some of it may be stored).
+func (d *Distributor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := protocolOf(r.URL.Path)
+	written, err := d.write(r, p.store)
+	p.answer(d, w, r, written, err)
+}
+
+func (d *Distributor) write(r *http.Request, store func(*request, *http.Request, tenant.ID) (Written, error)) (Written, error) {
+	if r.Method != http.MethodPost {
+		return Written{}, errMethod
 	}
 	identity, err := d.deps.Auth.Authenticate(r, tenant.ScopeWrite)
 	if err != nil {
@@ -59,15 +69,43 @@ func (d *Distributor) write(r *http.Request) (Written, error) {
 	if err := req.hold(weight); err != nil {
 		return Written{}, err
 	}
-	body, err := req.body.Read(r, int64(d.cfg.MaxRequestBytes))
+	return store(req, r, identity.Tenant())
+}
+
+func (r *request) remoteWrite(h *http.Request, id tenant.ID) (Written, error) {
+	protocol, err := remote.ProtocolOf(h.Header)
 	if err != nil {
 		return Written{}, err
 	}
-	return req.push(r.Context(), identity.Tenant(), protocol, body)
+	body, err := r.body.Read(h, int64(r.d.cfg.MaxRequestBytes))
+	if err != nil {
+		return Written{}, err
+	}
+	return r.push(h.Context(), id, protocol, body)
 }
 
-// fail answers with the status that an error means.
-func (d *Distributor) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (d *Distributor) answerRemoteWrite(w http.ResponseWriter, r *http.Request, written Written, err error) {
+	// 2.0 demands these; a sender of 1.0 learns from them what a 400 means.
+	h := w.Header()
+	h.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(written.Floats))
+	h.Set("X-Prometheus-Remote-Write-Histograms-Written", strconv.Itoa(written.Histograms))
+	h.Set("X-Prometheus-Remote-Write-Exemplars-Written", strconv.Itoa(written.Exemplars))
+	d.answer(w, r, written, err)
+}
+
+func (d *Distributor) answer(w http.ResponseWriter, r *http.Request, written Written, err error) {
+	switch {
+	case err != nil:
+		http.Error(w, err.Error(), d.fail(w, r, err))
+	case written.Refused > 0:
+		http.Error(w, written.Message, http.StatusBadRequest)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// fail is the status that an error means. It sets the headers that go with it.
+func (d *Distributor) fail(w http.ResponseWriter, r *http.Request, err error) int {
 	status := statusOf(err)
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(r.Header.Get("Retry-Attempt"))))
@@ -76,12 +114,17 @@ func (d *Distributor) fail(w http.ResponseWriter, r *http.Request, err error) {
 		d.metrics.failed.WithLabelValues(strconv.Itoa(status)).Inc()
 		d.log.DebugContext(r.Context(), "write failed", "error", err)
 	}
-	http.Error(w, err.Error(), status)
+	if status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", http.MethodPost)
+	}
+	return status
 }
 
 func statusOf(err error) int {
 	var limit *tenant.LimitError
 	switch {
+	case errors.Is(err, errMethod):
+		return http.StatusMethodNotAllowed
 	case errors.Is(err, remote.ErrUnsupported):
 		return http.StatusUnsupportedMediaType
 	case errors.Is(err, remote.ErrTooLarge):

@@ -30,6 +30,7 @@ type Written struct {
 	Floats, Histograms, Exemplars int // stored
 	Dropped                       int // samples that a rule of the tenant drops
 	Refused                       int // samples that are not stored, or that conflict with what was
+	Skipped                       int // values that are no numbers
 	Message                       string
 }
 

@@ -3,6 +3,7 @@ package distributor
 import (
 	"fmt"
 	"math"
+	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
@@ -86,6 +87,11 @@ func shortened(s string) string {
 type window struct {
 	oldest, newest int64
 	lim            *tenant.Limits
+}
+
+func newWindow(now time.Time, lim *tenant.Limits) window {
+	ms := now.UnixMilli()
+	return window{oldest: ms - time.Duration(lim.PastWindow).Milliseconds(), newest: ms + time.Duration(lim.FutureWindow).Milliseconds(), lim: lim}
 }
 
 func (w *window) check(t int64) *violation {

@@ -1,13 +1,17 @@
 package remote
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
 )
 
 // The errors of reading a request; the HTTP status that each means stands beside it.
@@ -47,7 +51,11 @@ func ProtocolOf(h http.Header) (Protocol, error) {
 }
 
 // Body is a request's bytes in buffers that are used again.
-type Body struct{ packed, raw []byte }
+type Body struct {
+	packed, raw []byte
+	gzip        *gzip.Reader
+	zstd        *zstd.Decoder
+}
 
 // Read takes the body off a request and inflates it. limit is in bytes and holds for both forms; the inflated
 // size is checked before anything is allocated for it. Errors wrap ErrTooLarge or ErrMalformed, or are the
@@ -74,6 +82,89 @@ func (b *Body) Read(r *http.Request, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%w: snappy: %w", ErrMalformed, err)
 	}
 	return raw, nil
+}
+
+// ReadEncoded takes the body off a request whose Content-Encoding is none, gzip or zstd, and inflates it. limit is in
+// bytes and holds for both forms. hold is asked before so many bytes, in all, are taken for it; its error ends the
+// reading. Errors wrap ErrUnsupported, ErrTooLarge or ErrMalformed, or are hold's or the connection's own.
+func (b *Body) ReadEncoded(r *http.Request, limit int64, hold func(bytes int64) error) ([]byte, error) {
+	encoding := strings.ToLower(r.Header.Get("Content-Encoding"))
+	switch encoding {
+	case "", "identity", "gzip", "zstd":
+	default:
+		return nil, fmt.Errorf("%w: Content-Encoding %q, want gzip, zstd or none", ErrUnsupported, encoding)
+	}
+	if r.ContentLength > limit {
+		return nil, tooLarge("compressed", r.ContentLength, limit)
+	}
+	if err := b.receive(r, limit); err != nil {
+		return nil, err
+	}
+	var from io.Reader
+	var err error
+	switch encoding {
+	case "gzip":
+		from, err = b.ungzip()
+	case "zstd":
+		from, err = b.unzstd()
+	default:
+		return b.packed, nil
+	}
+	if err == nil {
+		err = b.inflate(from, limit, hold)
+	}
+	return b.raw, err
+}
+
+func (b *Body) ungzip() (io.Reader, error) {
+	if b.gzip == nil {
+		b.gzip = new(gzip.Reader)
+	}
+	if err := b.gzip.Reset(bytes.NewReader(b.packed)); err != nil {
+		return nil, fmt.Errorf("%w: gzip: %w", ErrMalformed, err)
+	}
+	return b.gzip, nil
+}
+
+// zstdWindow is what RFC 8878 advises a decoder to support.
+const zstdWindow = 8 << 20
+
+func (b *Body) unzstd() (_ io.Reader, err error) {
+	if b.zstd == nil {
+		b.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
+		if err != nil {
+			return nil, fmt.Errorf("zstd: %w", err)
+		}
+	}
+	if err := b.zstd.Reset(bytes.NewReader(b.packed)); err != nil {
+		return nil, fmt.Errorf("%w: zstd: %w", ErrMalformed, err)
+	}
+	return b.zstd, nil
+}
+
+// inflate fills raw, a step at a time, so that a small body that inflates to much is stopped before it has.
+func (b *Body) inflate(from io.Reader, limit int64, hold func(int64) error) error {
+	b.raw = b.raw[:0]
+	for {
+		if len(b.raw) == cap(b.raw) {
+			n := min(max(2*cap(b.raw), 4*len(b.packed), 4096), int(limit)+1)
+			if err := hold(int64(len(b.packed) + n)); err != nil {
+				return err
+			}
+			b.raw = append(make([]byte, 0, n), b.raw...)
+		}
+		n, err := from.Read(b.raw[len(b.raw):cap(b.raw)])
+		b.raw = b.raw[:len(b.raw)+n]
+		if int64(len(b.raw)) > limit {
+			return tooLarge("inflated", int64(len(b.raw)), limit)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: inflate: %w", ErrMalformed, err)
+		}
+	}
 }
 
 func (b *Body) receive(r *http.Request, limit int64) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/otlptranslator"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-io/varve/pkg/config"
@@ -44,6 +45,10 @@ type Limits struct {
 	HAReplicaLabel    string          `yaml:"ha_replica_label" help:"label that names the replica of an HA pair"`
 	HAFailoverTimeout config.Duration `yaml:"ha_failover_timeout" help:"how long the replica that is stored may be silent before another takes over; more than twice the scrape interval"`
 	MaxHAReplicas     int             `yaml:"max_ha_replicas" help:"replicas of all clusters that may be known at once"`
+
+	// Naming: how metrics of OTLP become series.
+	OTLPTranslationStrategy       string            `yaml:"otlp_translation_strategy" help:"how names of OTLP metrics and attributes are written, in Prometheus' words: UnderscoreEscapingWithSuffixes, UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes, NoTranslation"`
+	OTLPPromoteResourceAttributes config.StringList `yaml:"otlp_promote_resource_attributes" help:"resource attributes of OTLP that become labels of every series, besides those of target_info"`
 
 	// Queries: the first five are checked before a query runs, the others while it does.
 	MaxQueryLength   config.Bytes    `yaml:"max_query_length" help:"bytes of a query's text"`
@@ -129,31 +134,32 @@ func DefaultLimits(m Machine) Limits {
 	cores := max(m.Cores, 1)
 	activeSeries := max(int(memory/2/bytesPerSeries), 10_000)
 	return Limits{
-		FutureWindow:           config.Duration(10 * time.Minute),
-		PastWindow:             config.Duration(3 * time.Hour),
-		MaxLabelsPerSeries:     64,
-		MaxLabelNameLength:     1024,
-		MaxLabelValueLength:    4096,
-		MaxLabelsSize:          32 * config.KiB,
-		MaxHistogramBuckets:    1024,
-		MaxMetadataLength:      4096,
-		MaxSamplesPerRequest:   500_000,
-		MaxExemplarsPerRequest: 50_000,
-		MaxSamplesPerSecond:    samplesPerCore * cores,
-		MaxSamplesBurst:        10 * samplesPerCore * cores,
-		MaxActiveSeries:        activeSeries,
-		MaxNewSeriesPerSecond:  creationPerCore * cores,
-		MaxNewSeriesBurst:      activeSeries, // a sender that starts brings all its series at once
-		HAClusterLabel:         "cluster",
-		HAReplicaLabel:         "__replica__",
-		HAFailoverTimeout:      config.Duration(30 * time.Second),
-		MaxHAReplicas:          2000,
-		MaxQueryLength:         16 * config.KiB,
-		MaxQueryDepth:          256,
-		MaxQuerySteps:          11_000,
-		MaxQuerySeries:         max(int(memory/8/bytesPerRead), 50_000),
-		MaxQuerySamples:        50_000_000,
-		QueryTimeout:           config.Duration(2 * time.Minute),
+		FutureWindow:            config.Duration(10 * time.Minute),
+		PastWindow:              config.Duration(3 * time.Hour),
+		MaxLabelsPerSeries:      64,
+		MaxLabelNameLength:      1024,
+		MaxLabelValueLength:     4096,
+		MaxLabelsSize:           32 * config.KiB,
+		MaxHistogramBuckets:     1024,
+		MaxMetadataLength:       4096,
+		MaxSamplesPerRequest:    500_000,
+		MaxExemplarsPerRequest:  50_000,
+		MaxSamplesPerSecond:     samplesPerCore * cores,
+		MaxSamplesBurst:         10 * samplesPerCore * cores,
+		MaxActiveSeries:         activeSeries,
+		MaxNewSeriesPerSecond:   creationPerCore * cores,
+		MaxNewSeriesBurst:       activeSeries, // a sender that starts brings all its series at once
+		HAClusterLabel:          "cluster",
+		HAReplicaLabel:          "__replica__",
+		HAFailoverTimeout:       config.Duration(30 * time.Second),
+		MaxHAReplicas:           2000,
+		OTLPTranslationStrategy: string(otlptranslator.UnderscoreEscapingWithSuffixes),
+		MaxQueryLength:          16 * config.KiB,
+		MaxQueryDepth:           256,
+		MaxQuerySteps:           11_000,
+		MaxQuerySeries:          max(int(memory/8/bytesPerRead), 50_000),
+		MaxQuerySamples:         50_000_000,
+		QueryTimeout:            config.Duration(2 * time.Minute),
 	}
 }
 
@@ -179,6 +185,7 @@ func (l *Limits) Validate() error {
 		pair(l.HAClusterLabel, l.HAReplicaLabel),
 		config.Between("ha_failover_timeout", l.HAFailoverTimeout, config.Duration(5*time.Second), config.Duration(time.Hour)),
 		config.Between("max_ha_replicas", l.MaxHAReplicas, 1, 60_000),
+		strategy(l.OTLPTranslationStrategy),
 		config.Between("max_query_length", l.MaxQueryLength, 1, 16*config.MiB),
 		config.Between("max_query_depth", l.MaxQueryDepth, 1, 10_000),
 		config.Between("max_query_steps", l.MaxQuerySteps, 1, 10_000_000),
@@ -194,6 +201,16 @@ func rate(field string, perSecond, burst, atOnce int) error {
 		return config.AtLeast(field, burst, 0)
 	}
 	return config.AtLeast(field, burst, atOnce)
+}
+
+// strategy refuses what is no way to translate names.
+func strategy(s string) error {
+	switch o := otlptranslator.TranslationStrategyOption(s); o {
+	case otlptranslator.UnderscoreEscapingWithSuffixes, otlptranslator.UnderscoreEscapingWithoutSuffixes,
+		otlptranslator.NoUTF8EscapingWithSuffixes, otlptranslator.NoTranslation:
+		return nil
+	}
+	return config.Invalid("otlp_translation_strategy", s, "one that Prometheus has, such as UnderscoreEscapingWithSuffixes")
 }
 
 // pair refuses labels that can't name the replicas of a cluster.

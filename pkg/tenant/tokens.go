@@ -180,14 +180,14 @@ func (t *Tokens) find(r *http.Request) (*token, string) {
 
 func prefix(hash [sha256.Size]byte) uint64 { return binary.BigEndian.Uint64(hash[:]) }
 
-// credential returns the bearer token or the password of the request.
+// credential returns the bearer token or the password of the request. Clients of InfluxDB say Token for Bearer.
 func credential(r *http.Request) (string, bool) {
 	if _, password, ok := r.BasicAuth(); ok {
 		return password, password != ""
 	}
 	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	value = strings.TrimSpace(value)
-	return value, strings.EqualFold(scheme, "Bearer") && value != ""
+	return value, (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Token")) && value != ""
 }
 
 // choose returns the tenants that the request's header selects.

@@ -88,6 +88,8 @@ func TestAuthenticate(t *testing.T) {
 		{name: "wrong token", auth: "Bearer:guess", tenants: []string{"team-a"}, scope: ScopeWrite, err: ErrUnauthenticated},
 		{name: "wrong token, no such tenant", auth: "Bearer:guess", tenants: []string{"nobody"}, scope: ScopeWrite, err: ErrUnauthenticated},
 		{name: "the hash as token", auth: "Bearer:" + HashToken("old"), scope: ScopeWrite, err: ErrUnauthenticated},
+		{name: "as clients of InfluxDB say it", auth: "Token:old", scope: ScopeWrite, want: "sender [team-a]"},
+		{name: "another scheme", auth: "Digest:old", scope: ScopeWrite, err: ErrUnauthenticated},
 		{name: "empty bearer", auth: "Bearer:", scope: ScopeWrite, err: ErrUnauthenticated},
 		{name: "empty password", auth: "basic:", scope: ScopeWrite, err: ErrUnauthenticated},
 		{name: "other scheme", auth: "Digest:old", scope: ScopeWrite, err: ErrUnauthenticated},
@@ -117,7 +119,7 @@ func TestAuthenticate(t *testing.T) {
 		})
 	}
 	f.metric(t, "varve_tenant_auth_refusals_total", `varve_tenant_auth_refusals_total{reason="expired"} 1
-varve_tenant_auth_refusals_total{reason="missing"} 4
+varve_tenant_auth_refusals_total{reason="missing"} 5
 varve_tenant_auth_refusals_total{reason="scope"} 4
 varve_tenant_auth_refusals_total{reason="tenant"} 7
 varve_tenant_auth_refusals_total{reason="unknown"} 4`)

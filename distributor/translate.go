@@ -1,0 +1,76 @@
+package distributor
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/varve-io/varve/pkg/remote"
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// translated stores a request of another protocol as one of remote write: the same limits, the same quorum.
+func (r *request) translated(h *http.Request, id tenant.ID, translate func(*remote.Translation, []byte) error) (Written, error) {
+	d := r.d
+	body, err := r.body.ReadEncoded(h, int64(d.cfg.MaxRequestBytes), r.hold)
+	if err != nil {
+		return Written{}, err
+	}
+	t, _ := d.translators.Get().(*remote.Translation)
+	if t == nil {
+		t = remote.NewTranslation()
+	}
+	defer d.translators.Put(t)
+	r.lim, r.now = d.deps.Limits.For(id), d.deps.Now()
+	t.Reset(remote.Bounds{
+		Samples: r.lim.MaxSamplesPerRequest, Bytes: int64(d.cfg.MaxRequestBytes), Memory: int64(d.cfg.MaxInflightBytes), Hold: r.hold,
+	}, r.now.UnixMilli(), max(h.ContentLength, 0)+int64(len(body)))
+	if err := translate(t, body); errors.Is(err, remote.ErrTooMany) {
+		return Written{}, r.tooMany()
+	} else if err != nil {
+		return Written{}, err
+	}
+	w, err := r.push(h.Context(), id, remote.WriteV2, t.Body())
+	if err == nil {
+		w.leaveOut(t)
+		d.metrics.leftOut(t)
+	}
+	return w, err
+}
+
+// leaveOut adds what was refused before it was a sample.
+func (w *Written) leaveOut(t *remote.Translation) {
+	w.Skipped = t.Skipped
+	if len(t.Refused) == 0 {
+		return
+	}
+	var b strings.Builder
+	for i, f := range t.Refused {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		w.Refused += f.Count
+		fmt.Fprintf(&b, "%s: %d, the first: %s", f.Reason, f.Count, f.First)
+	}
+	if w.Message != "" {
+		b.WriteString("; of the others, " + w.Message)
+	} else {
+		b.WriteString("; the rest is stored")
+	}
+	w.Message = b.String()
+}
+
+// leftOut counts what could not be translated.
+func (m *metrics) leftOut(t *remote.Translation) {
+	for _, f := range t.Refused {
+		m.refused.WithLabelValues(f.Reason).Add(float64(f.Count))
+	}
+	if t.Skipped > 0 {
+		m.refused.WithLabelValues(string(stringValue)).Add(float64(t.Skipped))
+	}
+	m.exemplarsDropped.Add(float64(t.ExemplarsDropped))
+}
+
+// stringValue is the reason label of values that are no numbers.
+const stringValue reason = "string_value"
