@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -95,15 +94,14 @@ func TestSuites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and starts varve")
 	}
-	b := &bench{dir: t.TempDir(), runs: 1, peerRuns: 1, series: 2000, steps: 60, senders: 2, verify: true}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	if err := b.build(ctx); err != nil {
+	b := &bench{dir: t.TempDir(), runs: 1, peerRuns: 1, series: 500, steps: 60, senders: 2, point: 50 * time.Millisecond, verify: true}
+	if err := b.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range suites() {
 		t.Run(s.name, func(t *testing.T) {
-			tables, err := s.run(ctx, b)
+			t.Parallel()
+			tables, err := s.run(t.Context(), b)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/varve-io/varve/tools/loadgen/load"
@@ -11,29 +11,26 @@ import (
 
 // spec is a load, as the flags of loadgen describe one.
 type spec struct {
-	series, steps   int
-	senders         int // 8 if 0
-	batch           int // samples per request, 2,000 if 0
-	tenants         int // 1 if 0
-	protocol        load.Protocol
-	churn           float64       // percent of the series per minute
-	rate            float64       // samples per second; 0 = as fast as they are taken
-	interval, since time.Duration // between samples, 15 s if 0; from the first sample to now, all steps if 0
+	series, steps int
+	senders       int    // 8 if 0
+	batch         int    // samples per request, 2,000 if 0
+	tenants       int    // 1 if 0
+	tenant        string // the target's own if empty
+	seed          uint64 // 1 if 0
+	protocol      load.Protocol
+	churn         float64 // percent of the series per minute
+	rate          float64 // samples per second; 0 = as fast as they are taken
 }
+
+// interval is the time between two samples of a series.
+const interval = 15 * time.Second
 
 // config is the load for a target.
 func (s spec) config(t *target) load.Config {
-	tenants, interval := max(s.tenants, 1), 15*time.Second
-	if s.interval > 0 {
-		interval = s.interval
-	}
-	since := s.since
-	if since == 0 {
-		since = time.Duration(s.steps) * interval
-	}
+	tenants := max(s.tenants, 1)
 	return load.Config{
-		Seed: 1, Series: s.series, Steps: s.steps, Start: time.Now().Add(-since).UnixMilli(), IntervalMS: interval.Milliseconds(),
-		Lanes: min(max(or(s.senders, 8), tenants), s.series), Tenant: t.tenant, Tenants: tenants, Churn: s.churn,
+		Seed: max(s.seed, 1), Series: s.series, Steps: s.steps, Start: time.Now().Add(-time.Duration(s.steps) * interval).UnixMilli(), IntervalMS: interval.Milliseconds(),
+		Lanes: min(max(or(s.senders, 8), tenants), s.series), Tenant: cmp.Or(s.tenant, t.tenant), Tenants: tenants, Churn: s.churn,
 	}
 }
 
@@ -75,7 +72,7 @@ func (b *bench) sendMore(ctx context.Context, t *target, s spec, ledger *load.Le
 	if err != nil {
 		return nil, err
 	}
-	steady, err := b.watch(ctx, t, w, int64(s.series)*int64(s.steps)/10)
+	steady, err := b.watch(ctx, t, w)
 	if err != nil {
 		return nil, err
 	}
@@ -89,47 +86,45 @@ func (b *bench) sendMore(ctx context.Context, t *target, s spec, ledger *load.Le
 	return measured(first, steady, last), nil
 }
 
-// watch runs the writer and returns the first moment at which that many samples were acked.
-func (b *bench) watch(ctx context.Context, t *target, w *load.Writer, acked int64) (steady moment, err error) {
+// watch runs the writer and returns the moment at which every series had its first sample.
+func (b *bench) watch(ctx context.Context, t *target, w *load.Writer) (steady moment, err error) {
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
-	told := time.Now()
+	created := w.Created()
 	for {
 		select {
 		case err := <-done:
 			return steady, err
-		case <-tick.C:
-		}
-		s := w.Stats()
-		if steady.at.IsZero() && s.Acked >= acked {
+		case <-created:
+			created = nil
 			if steady, err = t.now(w); err != nil {
 				return steady, err
 			}
-		}
-		if time.Since(told) >= 10*time.Second {
-			told = time.Now()
+		case <-tick.C:
+			s := w.Stats()
 			b.say("  %s: %.1f million samples acked, %d retries %s", t, float64(s.Acked)/1e6, s.Retries, s.LastError)
 		}
 	}
 }
 
-// measured derives the figures of a run: of all of it, and of it after its first tenth.
+// measured derives the figures of a run: of all of it, and of its steady state, when every series has been created.
 func measured(first, steady, last moment) figures {
 	whole, wall := float64(last.stats.Acked)/1e6, last.at.Sub(first.at).Seconds()
 	f := figures{
-		"samples": whole * 1e6,
-		"wall":    wall,
-		"cpu":     (last.usage.cpu - first.usage.cpu).Seconds() / whole,
-		"rate":    whole / wall,
-		"p50":     last.stats.Latency.Quantile(0.5).Seconds() * 1e3,
-		"p99":     last.stats.Latency.Quantile(0.99).Seconds() * 1e3,
-		"retries": float64(last.stats.Retries),
-		"end":     mib(last.usage.rss),
-		"peak":    mib(last.usage.peak),
-		"idle":    mib(first.usage.rss),
-		"files":   float64(last.usage.files),
+		"samples":  whole * 1e6,
+		"wall":     wall,
+		"requests": float64(last.stats.Requests),
+		"cpu":      (last.usage.cpu - first.usage.cpu).Seconds() / whole,
+		"rate":     whole / wall,
+		"p50":      last.stats.Latency.Quantile(0.5).Seconds() * 1e3,
+		"p99":      last.stats.Latency.Quantile(0.99).Seconds() * 1e3,
+		"retries":  float64(last.stats.Retries),
+		"end":      mib(last.usage.rss),
+		"peak":     mib(last.usage.peak),
+		"idle":     mib(first.usage.rss),
+		"files":    float64(last.usage.files),
 	}
 	if steady.at.IsZero() || steady.stats.Acked == last.stats.Acked {
 		return f
@@ -144,33 +139,3 @@ func measured(first, steady, last moment) figures {
 }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
-
-// check reads the load back, every bit, and compares it with the ledger. No bounds means all of it.
-func (b *bench) check(ctx context.Context, t *target, ledger *load.Ledger, from, to time.Time) error {
-	if !b.verify || t.query == "" {
-		return nil
-	}
-	cfg := load.VerifierConfig{Exclusive: true}
-	if !from.IsZero() {
-		cfg.From = from.UnixMilli()
-	}
-	if !to.IsZero() {
-		cfg.To = to.UnixMilli()
-	}
-	source := &load.RemoteRead{HTTPSource: load.HTTPSource{URL: t.query, Client: &http.Client{Timeout: 2 * time.Minute}}}
-	v, err := load.NewVerifier(ledger, source, cfg)
-	if err != nil {
-		return err
-	}
-	begin := time.Now()
-	verdict, err := v.Run(ctx)
-	if err != nil {
-		return fmt.Errorf("%s: %w", t.name, err)
-	}
-	if !verdict.OK() || verdict.Found != verdict.Acked {
-		return fmt.Errorf("%s: of %d samples acked %d were found: %d lost, %d invented, %d twice, %d wrong: %v", t.name,
-			verdict.Acked, verdict.Found, verdict.Lost, verdict.Invented, verdict.Twice, verdict.Wrong, verdict.Examples)
-	}
-	b.say("  %s: all %d samples acked are there, checked in %.0f s", t, verdict.Acked, time.Since(begin).Seconds())
-	return nil
-}

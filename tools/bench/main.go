@@ -34,7 +34,12 @@ type suite struct {
 func suites() []suite {
 	return []suite{
 		{"write", "one process, remote write 1.0 and 2.0, beside the peers", writeSuite},
-		{"memory", "bytes of memory per active series", memorySuite},
+		{"rf3", "a cluster with three replicas", rf3Suite},
+		{"memory", "memory per active series, and of a distributor", memorySuite},
+		{"latency", "acks at half load, and over the number of senders", latencySuite},
+		{"churn", "series that come and go", churnSuite},
+		{"restart", "after kill -9", restartSuite},
+		{"scale", "more series, more tenants", scaleSuite},
 	}
 }
 
@@ -46,7 +51,8 @@ type bench struct {
 	out   string            // directory of pictures; none are made if empty
 
 	runs, peerRuns         int
-	series, steps, senders int // 0 for the suite's own
+	series, steps, senders int           // 0 for the suite's own
+	point                  time.Duration // for each number of senders
 	verify                 bool
 }
 
@@ -85,6 +91,7 @@ func run(ctx context.Context, args []string) error {
 	f.IntVar(&b.series, "series", 0, "series instead of the suite's own number")
 	f.IntVar(&b.steps, "samples", 0, "samples per series instead of the suite's own number")
 	f.IntVar(&b.senders, "senders", 0, "senders instead of the suite's own number")
+	f.DurationVar(&b.point, "point", 4*time.Second, "how long suite latency writes for each number of senders")
 	f.BoolVar(&b.verify, "verify", true, "read everything back after each run and compare it with the ledger")
 	peers := map[string]*string{}
 	for _, p := range peerNames() {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,7 +20,17 @@ func memorySuite(ctx context.Context, b *bench) ([]*table, error) {
 			{"At the end", "end per series", 2}, {"Peak", "peak per series", 2}, {"Empty", "idle", 0}, {"CPU-s per million samples", "cpu", 2},
 		},
 	}
-	return []*table{t}, b.compare(ctx, t, first(b.contenders(s)), b.memoryOnce)
+	err := b.compare(ctx, t, first(b.contenders(s)), b.memoryOnce)
+	alone := &table{
+		Title: loadTitle("A distributor alone", s),
+		Note: fmt.Sprintf("The distributor of three replicas. Few series: %s, with as many requests under way. Memory in MiB, resident and, after a collection, of the heap; "+
+			"bytes per series are the differences.", thousands(fewSeries)),
+		columns: []column{
+			{"Empty", "empty", 0}, {"few series", "few", 0}, {"all series", "all", 0}, {"bytes per series", "per series", 0},
+			{"heap, few series", "heap few", 1}, {"heap, all series", "heap all", 1}, {"heap bytes per series", "heap per series", 0},
+		},
+	}
+	return []*table{t, alone}, errors.Join(err, b.compare(ctx, alone, []contender{{"Varve", startCluster, s, b.runs}}, b.distributorOnce))
 }
 
 func (b *bench) memoryOnce(ctx context.Context, t *target, s spec) (figures, error) {
@@ -37,4 +49,47 @@ func (b *bench) memoryOnce(ctx context.Context, t *target, s spec) (figures, err
 // first are the contenders with remote write 1.0.
 func first(all []contender) []contender {
 	return slices.DeleteFunc(all, func(c contender) bool { return c.spec.protocol == load.RemoteWrite2 })
+}
+
+// fewSeries warm a distributor up: what it needs for requests is there, and hardly any series.
+const fewSeries = 1000
+
+// distributorOnce measures what a distributor needs for each series, by its process and by its heap.
+func (b *bench) distributorOnce(ctx context.Context, t *target, s spec) (figures, error) {
+	f := figures{}
+	var err error
+	if f["empty"], _, err = t.frontMemory(ctx); err != nil {
+		return nil, err
+	}
+	few := s
+	few.tenant, few.series, few.steps = "few", fewSeries, 4*s.steps
+	if _, _, err = b.send(ctx, t, few); err != nil {
+		return nil, err
+	}
+	if f["few"], f["heap few"], err = t.frontMemory(ctx); err != nil {
+		return nil, err
+	}
+	_, ledger, err := b.send(ctx, t, s)
+	if err != nil {
+		return nil, err
+	}
+	if f["all"], f["heap all"], err = t.frontMemory(ctx); err != nil {
+		return nil, err
+	}
+	f["per series"] = (f["all"] - f["few"]) * (1 << 20) / float64(s.series)
+	f["heap per series"] = (f["heap all"] - f["heap few"]) * (1 << 20) / float64(s.series)
+	return f, b.check(ctx, t, ledger, time.Time{}, time.Time{})
+}
+
+// frontMemory is the resident memory of the process that takes writes, and then its heap after a collection, in MiB.
+func (t *target) frontMemory(ctx context.Context) (rss, heap float64, err error) {
+	all, err := t.usages()
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := get(ctx, t.front+"/debug/pprof/heap?gc=1"); err != nil {
+		return 0, 0, err
+	}
+	bytes, err := metric(ctx, t.front, "go_memstats_heap_inuse_bytes")
+	return mib(all[0].rss), bytes / (1 << 20), err
 }

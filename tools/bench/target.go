@@ -16,11 +16,13 @@ type target struct {
 	name      string
 	dir       string
 	processes []*process
-	write     string // remote-write URL
-	query     string // what the paths of the Prometheus API are appended to; empty if nothing is read back
-	admin     string // URL of varve's operators' listener, of the ingester
-	log       string // directory of its write-ahead log; empty if it has none
-	tenant    string // empty if it knows no tenants
+	again     starter // starts another one like it
+	write     string  // remote-write URL
+	query     string  // what the paths of the Prometheus API are appended to; empty if nothing is read back
+	admin     string  // URL of varve's operators' listener; in a cluster that of an ingester
+	front     string  // the same of the process that takes writes
+	log       string  // directory of its write-ahead log; empty if it has none
+	tenant    string  // empty if it knows no tenants
 
 	// blocks makes the server write all samples as blocks and returns the size of these. Nil if it can't be had.
 	blocks func(context.Context) (int64, error)
@@ -37,25 +39,35 @@ func (t *target) close() {
 	_ = os.RemoveAll(t.dir)
 }
 
-// usage is the sum over the processes. It fails if one of them has ended.
-func (t *target) usage() (usage, error) {
-	var sum usage
+// usages are those of each process. It fails if one of them has ended.
+func (t *target) usages() ([]usage, error) {
+	var all []usage
 	for _, p := range t.processes {
 		if err := p.alive(); err != nil {
-			return sum, err
+			return nil, err
 		}
 		u, err := usageOf(p.pid())
 		if err != nil {
-			return sum, err
+			return nil, err
 		}
-		sum = sum.add(u)
+		all = append(all, u)
 	}
-	return sum, nil
+	return all, nil
 }
 
-// metric reads one of varve's own metrics, summed over its series.
-func (t *target) metric(ctx context.Context, name string) (float64, error) {
-	text, err := get(ctx, t.admin+"/metrics")
+// usage is the sum over the processes.
+func (t *target) usage() (usage, error) {
+	all, err := t.usages()
+	var sum usage
+	for _, u := range all {
+		sum = sum.add(u)
+	}
+	return sum, err
+}
+
+// metric reads one of a varve's own metrics, summed over its series.
+func metric(ctx context.Context, admin, name string) (float64, error) {
+	text, err := get(ctx, admin+"/metrics")
 	if err != nil {
 		return 0, err
 	}
@@ -94,7 +106,7 @@ func startVarve(ctx context.Context, b *bench) (*target, error) {
 	}
 	t := &target{
 		name: "Varve", dir: dir, tenant: "load", log: filepath.Join(dir, "data", "ingester", "wal"),
-		write: "http://" + address + "/api/v1/push", query: "http://" + address + "/prometheus", admin: "http://" + admin,
+		write: "http://" + address + "/api/v1/push", query: "http://" + address + "/prometheus", admin: "http://" + admin, front: "http://" + admin,
 	}
 	t.blocks = func(ctx context.Context) (int64, error) {
 		if _, err := post(ctx, t.admin+"/ingester/flush"); err != nil {

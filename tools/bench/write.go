@@ -73,6 +73,7 @@ func (b *bench) with(ctx context.Context, start starter, run func(*target) (figu
 		return nil, err
 	}
 	defer t.close()
+	t.again = start
 	return run(t)
 }
 
@@ -81,7 +82,7 @@ func writeSuite(ctx context.Context, b *bench) ([]*table, error) {
 	s := spec{series: or(b.series, 100_000), steps: or(b.steps, 240), senders: b.senders}
 	t := &table{
 		Title: loadTitle("Writing, one process", s),
-		Note:  "CPU in seconds per million samples. Steady: after the first tenth of the samples. Memory in MiB. Log and block in bytes per sample.",
+		Note:  "CPU in seconds per million samples. Steady: once every series has had its first sample. Memory in MiB. Log and block in bytes per sample.",
 		columns: []column{
 			{"CPU", "cpu", 2}, {"CPU, steady", "steady cpu", 2}, {"M samples/s", "rate", 2}, {"Peak memory", "peak", 0},
 			{"Memory at the end", "end", 0}, {"p50 ms", "p50", 1}, {"p99 ms", "p99", 1}, {"Log", "log", 2}, {"Block and index", "block", 2},
