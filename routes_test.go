@@ -37,6 +37,8 @@ var doors = []struct {
 	{"POST", "/prometheus/influx/write", tenant.ScopeWrite},
 	{"POST", "/api/v1/import/prometheus", tenant.ScopeWrite},
 	{"POST", "/prometheus/api/v1/import/prometheus", tenant.ScopeWrite},
+	{"GET", "/api/v1/explain-write", tenant.ScopeWrite},
+	{"GET", "/prometheus/api/v1/explain-write", tenant.ScopeWrite},
 	{"GET", "/api/v1/query?query=1", tenant.ScopeRead},
 	{"POST", "/prometheus/api/v1/query_range", tenant.ScopeRead},
 	{"GET", "/prometheus/api/v1/labels", tenant.ScopeRead},

@@ -232,6 +232,9 @@ func (p *process) distributor(s *shared) error {
 			p.data.Handle(prefix+path, p.http.Handler("write", d))
 		}
 	}
+	for _, prefix := range []string{"", "/prometheus"} {
+		p.data.Handle("GET "+prefix+distributor.ExplainPath, p.http.Handler("explain-write", http.HandlerFunc(d.ServeExplanation)))
+	}
 	p.ready["distributor"] = d.Ready
 	p.stage(d.Run)
 	return nil

@@ -145,7 +145,7 @@ func (r *request) hold(n int64) error {
 		return nil
 	}
 	if !r.d.inflight.TryAcquire(more) {
-		return fmt.Errorf("%w: too many write requests at once (distributor.max_inflight_bytes=%s)", ErrUnavailable, r.d.cfg.MaxInflightBytes)
+		return fmt.Errorf("%w (distributor.max_inflight_bytes=%s)", errOverload, r.d.cfg.MaxInflightBytes)
 	}
 	r.held += more
 	return nil
@@ -207,6 +207,7 @@ func (r *request) await(ctx context.Context) (Written, error) {
 		w.Message = r.refused.message(r.sent)
 	}
 	r.d.metrics.took(w, &r.refused)
+	r.sender.diary.took(r.now, w, r.trail.taken.fresh, &r.refused, &r.dropped)
 	if r.refused.has(tenant.MaxNewSeriesPerSecond) {
 		return w, fmt.Errorf("%w: %s", ErrUnavailable, w.Message)
 	}

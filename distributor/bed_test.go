@@ -64,6 +64,8 @@ func (l *limits) Generation() uint64 {
 	return l.generation
 }
 
+func (l *limits) Source(tenant.ID, tenant.LimitName) string { return "the test" }
+
 // set changes a tenant's limits, as an edit of the file would.
 func (l *limits) set(id tenant.ID, change func(*tenant.Limits)) {
 	own := *l.For(id)

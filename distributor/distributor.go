@@ -26,6 +26,8 @@ type Ring interface {
 type Limits interface {
 	For(tenant.ID) *tenant.Limits
 	Generation() uint64
+	// Source says where a limit of the tenant is set.
+	Source(tenant.ID, tenant.LimitName) string
 }
 
 // Authenticator tells who sent a request.
@@ -53,6 +55,7 @@ type Distributor struct {
 	metrics     *metrics
 	hasher      remote.Hasher
 	incarnation uint64
+	since       time.Time
 	inflight    *semaphore.Weighted
 	requests    sync.Pool
 	translators sync.Pool // of *remote.Translation
@@ -70,7 +73,7 @@ func New(cfg Config, deps Dependencies) *Distributor {
 	var incarnation [8]byte
 	rand.Read(incarnation[:]) // never fails
 	d := &Distributor{
-		cfg: cfg, deps: deps, log: deps.Logger,
+		cfg: cfg, deps: deps, log: deps.Logger, since: deps.Now(),
 		metrics:     newMetrics(deps.Reg),
 		hasher:      remote.NewHasher(),
 		incarnation: binary.LittleEndian.Uint64(incarnation[:]),
@@ -179,7 +182,7 @@ func (d *Distributor) sender(id tenant.ID) *sender {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if s = d.tenants[id]; s == nil {
-		s = newSender(id, d.deps.Limits.For(id))
+		s = newSender(id, d.deps.Limits.For(id), d.deps.Now())
 		d.tenants[id] = s
 	}
 	return s
@@ -197,7 +200,7 @@ func (d *Distributor) expire(now time.Time) {
 				st.retire(gone.version())
 			}
 		})
-		if s.series.Load()+s.dropped.Load() == 0 && s.lastSeen.Load() < before {
+		if s.series.Load()+s.dropped.Load() == 0 && s.lastSeen.Load() < before && !s.diary.fresh(now) {
 			d.mu.Lock()
 			delete(d.tenants, s.id)
 			d.mu.Unlock()

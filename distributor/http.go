@@ -49,7 +49,7 @@ func (d *Distributor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.answer(d, w, r, written, err)
 }
 
-func (d *Distributor) write(r *http.Request, store func(*request, *http.Request, tenant.ID) (Written, error)) (Written, error) {
+func (d *Distributor) write(r *http.Request, store func(*request, *http.Request, tenant.ID) (Written, error)) (written Written, err error) {
 	if r.Method != http.MethodPost {
 		return Written{}, errMethod
 	}
@@ -57,6 +57,7 @@ func (d *Distributor) write(r *http.Request, store func(*request, *http.Request,
 	if err != nil {
 		return Written{}, err
 	}
+	defer func() { d.noteFailure(identity.Tenant(), written, err) }()
 	// What a request takes is its body, inflated to several times that, and about as much again as batches; writeOut
 	// sees to what is more. One that doesn't say its length may be as long as is allowed.
 	weight := max(r.ContentLength, 4096) * 8

@@ -22,6 +22,7 @@ import (
 var (
 	ErrUnavailable = errors.New("unavailable")   // 503: send it again
 	ErrRate        = errors.New("over the rate") // 429: slow down
+	errOverload    = fmt.Errorf("%w: too many write requests at once", ErrUnavailable)
 	errNoPartition = errors.New("no partition takes writes yet")
 )
 
@@ -41,6 +42,7 @@ type request struct {
 	decoder *remote.Request
 	scratch labels.ScratchBuilder
 	refused refusals
+	dropped refusals // without a word to the sender
 
 	sender    *sender
 	lim       *tenant.Limits
@@ -155,6 +157,7 @@ func (r *request) begin() {
 	r.sender.lastSeen.Store(r.seconds)
 	r.written, r.sent, r.exemplars, r.out = Written{}, 0, 0, 0
 	r.refused.reset()
+	r.dropped.reset()
 	clear(r.parts)
 	r.order, r.latest = r.order[:0], nil
 }
@@ -213,6 +216,7 @@ func (r *request) series(s *remote.Series, samples int) error {
 func (r *request) turnAway(at spot, samples int) {
 	if at.refused == nil {
 		r.written.Dropped += samples
+		r.dropped.add(relabelDropped, samples, r.subject)
 		return
 	}
 	r.refused.add(at.refused.why, samples, func() string { return at.refused.text })
@@ -235,7 +239,10 @@ func (r *request) addExemplars(at spot, sent int) error {
 		failed = r.writeOut(at.part.builder.Size() - size)
 	})
 	r.exemplars += sent
-	r.d.metrics.exemplarsDropped.Add(float64(sent - (r.written.Exemplars - before)))
+	if n := sent - (r.written.Exemplars - before); n > 0 {
+		r.d.metrics.exemplarsDropped.Add(float64(n))
+		r.dropped.add(exemplarsDropped, n, r.subject)
+	}
 	return errors.Join(err, failed)
 }
 
@@ -264,6 +271,14 @@ func (r *request) refuse(v *violation) {
 		}
 		return shortened(r.scratch.Labels().String()) + ": " + v.text
 	})
+}
+
+// subject is the current series, for the example of something that is dropped.
+func (r *request) subject() string {
+	if err := r.decoder.Labels(&r.scratch, maxLabels); err != nil {
+		return err.Error()
+	}
+	return shortened(r.scratch.Labels().String())
 }
 
 // metadata adds the families that a 1.0 request describes, each to the partition of its name.

@@ -159,6 +159,8 @@ func (f *fixedLimits) For(tenant.ID) *tenant.Limits {
 	return f.l
 }
 
+func (f *fixedLimits) Source(tenant.ID, tenant.LimitName) string { return "" }
+
 func (f *fixedLimits) Generation() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()

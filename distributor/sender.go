@@ -16,12 +16,13 @@ type sender struct {
 	lastSeen atomic.Uint32 // Unix seconds
 	samples  *rate.Limiter
 	creation *rate.Limiter
+	diary    diary
 }
 
 // newSender begins with full quotas: a sender that starts brings all its series at once.
-func newSender(id tenant.ID, l *tenant.Limits) *sender {
+func newSender(id tenant.ID, l *tenant.Limits, now time.Time) *sender {
 	return &sender{
-		id: id, table: newTable(),
+		id: id, table: newTable(), diary: diary{since: now},
 		samples:  rate.NewLimiter(perSecond(l.MaxSamplesPerSecond), l.MaxSamplesBurst),
 		creation: rate.NewLimiter(perSecond(l.MaxNewSeriesPerSecond), l.MaxNewSeriesBurst),
 	}

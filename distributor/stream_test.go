@@ -309,7 +309,7 @@ func TestOlderViewsAreNotFollowed(t *testing.T) {
 			ring.NewView(1, 1, []ring.Partition{partition(0)}),
 			ring.NewView(2, 1, []ring.Partition{partition(0), partition(1)}),
 		}}
-		d := New(Default(), Dependencies{Ring: r, Dialer: newFleet("a"), Reg: prometheus.NewRegistry()})
+		d := New(Default(), Dependencies{Ring: r, Dialer: newFleet("a"), Reg: prometheus.NewRegistry(), Now: time.Now})
 		defer d.closeStreams()
 		r.between = d.followRing
 		d.followRing()

@@ -53,8 +53,10 @@ type cluster struct {
 
 type limits struct{ tenant.Limits }
 
-func (l *limits) For(tenant.ID) *tenant.Limits { return &l.Limits }
-func (l *limits) Generation() uint64           { return 1 }
+func (l *limits) For(tenant.ID) *tenant.Limits              { return &l.Limits }
+func (l *limits) Source(tenant.ID, tenant.LimitName) string { return "" }
+
+func (l *limits) Generation() uint64 { return 1 }
 
 // viewHolder is the ring as one process knows it.
 type viewHolder struct {

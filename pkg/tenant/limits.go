@@ -3,6 +3,7 @@ package tenant
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/prometheus/otlptranslator"
@@ -96,6 +97,17 @@ const (
 	MaxQuerySamples        LimitName = "max_query_samples"
 	QueryTimeout           LimitName = "query_timeout"
 )
+
+// Value is the limit of that name; false if there is none.
+func (l *Limits) Value(name LimitName) (any, bool) {
+	v := reflect.ValueOf(*l)
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("yaml") == string(name) {
+			return v.Field(i).Interface(), true
+		}
+	}
+	return nil, false
+}
 
 // LimitError says what was refused by which limit.
 type LimitError struct {

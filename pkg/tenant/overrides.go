@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -31,6 +32,8 @@ type limitsSnapshot struct {
 	generation uint64
 	defaults   Limits
 	tenants    map[ID]*Limits
+	set        map[ID][]string // the limits that the file sets for a tenant
+	setForAll  []string        // under defaults
 }
 
 // NewOverrides reads the file, if one is named; defaults hold below it. Run must
@@ -62,6 +65,18 @@ func (o *Overrides) For(id ID) *Limits {
 	return &s.defaults
 }
 
+// Source says where a limit of the tenant is set: in the file for this tenant, in the file for all, or nowhere.
+func (o *Overrides) Source(id ID, l LimitName) string {
+	s := o.file.current.Load()
+	switch {
+	case slices.Contains(s.set[id], string(l)):
+		return "overrides of " + id.String() + " in the limits file"
+	case slices.Contains(s.setForAll, string(l)):
+		return "defaults in the limits file"
+	}
+	return "built in, by the machine's cores and memory"
+}
+
 // Generation moves whenever limits may have: what was decided by limits that
 // were taken after a look at Generation holds until it moves.
 func (o *Overrides) Generation() uint64 { return o.file.current.Load().generation }
@@ -83,12 +98,13 @@ func parseOverrides(file string, data []byte, defaults Limits) (*limitsSnapshot,
 		return nil, err
 	}
 	var errs []error
-	s := &limitsSnapshot{defaults: defaults, tenants: map[ID]*Limits{}}
+	s := &limitsSnapshot{defaults: defaults, tenants: map[ID]*Limits{}, set: map[ID][]string{}}
 	var tenants *yaml.Node
 	for _, e := range sections {
 		switch e.key.Value {
 		case "defaults":
 			errs = append(errs, config.DecodeYAML(file, e.value, &s.defaults))
+			s.setForAll = keys(e.value)
 		case "overrides":
 			tenants = e.value
 		default:
@@ -118,9 +134,21 @@ func (s *limitsSnapshot) decodeTenants(file string, node *yaml.Node) error {
 		}
 		limits := s.defaults
 		errs = append(errs, config.DecodeYAML(file, e.value, &limits))
-		s.tenants[id] = &limits
+		s.tenants[id], s.set[id] = &limits, keys(e.value)
 	}
 	return errors.Join(errs...)
+}
+
+// keys are those of a mapping.
+func keys(node *yaml.Node) []string {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	var all []string
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		all = append(all, node.Content[i].Value)
+	}
+	return all
 }
 
 // entry is a key and its value in a YAML mapping.

@@ -1,5 +1,5 @@
-// Command varvectl looks into a bucket and brings data into it. It works on the bucket itself and needs no running
-// Varve; running ones see what it did at their next look at the catalog.
+// Command varvectl looks into a bucket, brings data into it, and asks a running Varve why writes were limited. On
+// a bucket it works by itself and needs no running Varve; running ones see what it did at their next look at the catalog.
 //
 //	varvectl bucket ls      -bucket.dir=/var/lib/varve/bucket                  all tenants
 //	varvectl bucket ls      -bucket.dir=... -tenant=team-a                     all blocks of one
@@ -7,6 +7,7 @@
 //	varvectl bucket verify  -bucket.dir=... -tenant=team-a [BLOCK...]          read every byte of blocks
 //	varvectl bucket remove  -bucket.dir=... -tenant=team-a BLOCK...            take blocks out of the catalog
 //	varvectl tsdb import    -bucket.dir=... -tenant=team-a DATA_DIR|FILE       backfill
+//	varvectl explain-write  TENANT -url=http://127.0.0.1:9009[,...]            why writes were limited or dropped
 //	varvectl certs          DIR NAME...                                        certificates for a cluster's members
 //	varvectl config                                                            how to check a configuration
 //
@@ -35,6 +36,7 @@ const usage = `usage:
   varvectl bucket verify  [options] [BLOCK...]          read blocks wholly and report damage
   varvectl bucket remove  [options] BLOCK...            take blocks out of the catalog; their data is deleted later
   varvectl tsdb import    [options] DATA_DIR|BLOCK|FILE backfill from a Prometheus data directory, a block, or OpenMetrics text
+  varvectl explain-write  TENANT [-url=URL,...]         why a tenant's writes were limited or dropped; name each distributor
   varvectl certs          DIR NAME...                   make certificates for a cluster's members, named by host or address
   varvectl config                                       how to check a configuration
 
@@ -86,6 +88,8 @@ func (p *program) command(ctx context.Context, args []string) error {
 	case "config":
 		fmt.Fprint(p.out, configHelp)
 		return nil
+	case "explain-write":
+		return p.explainWrite(ctx, args[1:])
 	case "certs":
 		return p.certs(args[1:])
 	case "help", "-h", "-help", "--help":
