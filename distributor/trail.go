@@ -9,8 +9,16 @@ type trail struct {
 	*table
 	last  uint32 // entry of the series before this one; 0 at the beginning
 	next  uint32 // entry of the series that is expected now; 0 for none
+	wrong int    // guesses since the last right one
 	taken lookups
 }
+
+// A sender without an order (an OpenTelemetry collector, say) makes guesses a waste. After wrongInARow of them only one
+// series in rareGuess is guessed, until one is right.
+const (
+	wrongInARow = 8
+	rareGuess   = 16
+)
 
 // lookups counts how series were found.
 type lookups struct{ followed, found, fresh int }
@@ -20,7 +28,7 @@ func (t *trail) begin(tab *table) { *t = trail{table: tab} }
 
 // guess is the series that is expected now.
 func (t *trail) guess() remote.Guess {
-	if t.next == 0 {
+	if t.next == 0 || t.wrong > wrongInARow && t.taken.found%rareGuess != 0 {
 		return remote.Guess{}
 	}
 	e := t.at(t.next)
@@ -30,11 +38,13 @@ func (t *trail) guess() remote.Guess {
 // lookUp is the entry of the current series; 0 if it has none.
 func (t *trail) lookUp(s *remote.Series) uint32 {
 	if s.Guessed {
+		t.wrong = 0
 		t.taken.followed++
 		return t.next
 	}
 	id := t.find(s.Key)
 	if id != 0 {
+		t.wrong++
 		t.taken.found++
 	}
 	return id

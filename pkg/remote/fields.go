@@ -30,6 +30,17 @@ type fields struct {
 
 // next moves to the next field; false at the end or where the message is malformed.
 func (f *fields) next() bool {
+	if p := f.p; len(p) > 2 && p[0]&0x87 == wireBytes && p[0] > 7 { // bytes, fewer than 2^14 of them: nearly all fields
+		n, at := int(p[1]), 2
+		if n >= 0x80 {
+			n, at = n&0x7f|int(p[2])<<7, 3
+		}
+		if n < 1<<14 && n <= len(p)-at {
+			f.id, f.wire = uint64(p[0]>>3), wireBytes
+			f.data, f.p = p[at:at+n], p[at+n:]
+			return true
+		}
+	}
 	if len(f.p) == 0 {
 		return false
 	}

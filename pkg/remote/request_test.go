@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,13 +35,17 @@ type got struct {
 
 func read(t testing.TB, p Protocol, body []byte) ([]got, []series.Metadata, error) {
 	t.Helper()
-	r := NewRequest(NewHasher())
+	return readGuessing(NewRequest(NewHasher()), p, body, func(int) Guess { return Guess{} })
+}
+
+// readGuessing reads a request, with a guess for each of its series.
+func readGuessing(r *Request, p Protocol, body []byte, guess func(int) Guess) ([]got, []series.Metadata, error) {
 	if err := r.Reset(p, body); err != nil {
 		return nil, nil, err
 	}
 	var all []got
 	var b labels.ScratchBuilder
-	for r.Next(Guess{}) {
+	for r.Next(guess(len(all))) {
 		if err := r.Labels(&b, 100); err != nil {
 			return nil, nil, err
 		}
@@ -262,9 +267,87 @@ func FuzzWriteV2(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p []byte) { fuzz(t, WriteV2, p) })
 }
 
+// Whatever is guessed, the same is read.
 func fuzz(t *testing.T, p Protocol, body []byte) {
-	if _, _, err := read(t, p, body); err != nil && !errors.Is(err, ErrMalformed) {
+	want, families, err := read(t, p, body)
+	if err != nil && !errors.Is(err, ErrMalformed) {
 		t.Errorf("error of another kind: %v", err)
+	}
+	if err != nil {
+		return
+	}
+	r := NewRequest(NewHasher())
+	var keys []Guess
+	for _, after := range []int{0, 0, 1} { // no guess, the right ones, those of the series before
+		again, sameFamilies, err := readGuessing(r, p, body, func(n int) Guess {
+			s := &r.Series
+			if n > 0 && len(keys) < n {
+				keys = append(keys, Guess{s.Key.Hi, s.Front})
+			}
+			if at := n - after; at >= 0 && at < len(keys) {
+				return keys[at]
+			}
+			return Guess{}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, again, bitwise); d != "" {
+			t.Error(d)
+		}
+		if d := cmp.Diff(families, sameFamilies); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+// A guess is right for the same label fields, and for nothing that only begins like them.
+func TestGuesses(t *testing.T) {
+	label := func(n, v string) []byte {
+		p, _ := (&prompb.Label{Name: n, Value: v}).Marshal()
+		return appendField(nil, p)
+	}
+	field := func(id byte, p []byte) []byte { return append([]byte{id<<3 | wireBytes, byte(len(p))}, p...) }
+	sample := field(2, []byte{2<<3 | wireVarint, 7})
+	ab := slices.Concat(label("a", "1"), label("b", "2"))
+	v2 := func(symbols []string, refs ...uint32) []byte {
+		p, err := (&writev2.Request{Symbols: symbols, Timeseries: []writev2.TimeSeries{{LabelsRefs: refs, Samples: []writev2.Sample{{Timestamp: 7}}}}}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	many := make([]string, 20_001) // so that references have three bytes
+	many[300], many[20_000] = "a", "1"
+	for _, tt := range []struct {
+		name        string
+		p           Protocol
+		first, then []byte
+		labels      string
+		guessed     bool
+	}{
+		{"the same", WriteV1, field(1, slices.Concat(ab, sample)), field(1, slices.Concat(ab, sample)), `{a="1", b="2"}`, true},
+		{"two samples", WriteV1, field(1, slices.Concat(ab, sample)), field(1, slices.Concat(ab, sample, sample)), `{a="1", b="2"}`, true},
+		{"another value", WriteV1, field(1, slices.Concat(ab, sample)), field(1, slices.Concat(label("a", "1"), label("b", "3"), sample)), `{a="1", b="3"}`, false},
+		{"one label more", WriteV1, field(1, slices.Concat(ab, sample)), field(1, slices.Concat(ab, label("c", "3"), sample)), `{a="1", b="2", c="3"}`, false},
+		{"one label less", WriteV1, field(1, slices.Concat(ab, sample)), field(1, slices.Concat(label("a", "1"), sample)), `{a="1"}`, false},
+		{"a label behind the sample", WriteV1, field(1, slices.Concat(ab, sample)), field(1, slices.Concat(ab, sample, label("c", "3"))), `{a="1", b="2", c="3"}`, false},
+		{"a label whose tag is longer than it must be", WriteV1, field(1, slices.Concat(ab, sample)), field(1, slices.Concat(ab, []byte{0x8a, 0}, label("c", "3")[1:], sample)), `{a="1", b="2", c="3"}`, false},
+		{"scattered, then not", WriteV1, field(1, slices.Concat(label("a", "1"), sample, label("b", "2"))), field(1, slices.Concat(ab, sample)), `{a="1", b="2"}`, true},
+		{"2.0, numbered otherwise", WriteV2, v2([]string{"", "a", "1"}, 1, 2), v2(many, 300, 20_000), `{a="1"}`, true},
+		{"2.0, name and value change places", WriteV2, v2([]string{"", "a", "b"}, 1, 2), v2([]string{"", "a", "b"}, 2, 1), `{b="a"}`, false},
+		{"2.0, labels change places", WriteV2, v2([]string{"", "a", "b", "c"}, 1, 2, 3, 2), v2([]string{"", "a", "b", "c"}, 3, 2, 1, 2), `{a="b", c="b"}`, false},
+		{"2.0, a label twice", WriteV2, v2([]string{"", "a", "b"}, 1, 2), v2([]string{"", "a", "b"}, 1, 2, 1, 2), `{a="b", a="b"}`, false},
+	} {
+		r := NewRequest(NewHasher())
+		if _, _, err := readGuessing(r, tt.p, tt.first, func(int) Guess { return Guess{} }); err != nil {
+			t.Fatal(err)
+		}
+		guess := Guess{r.Series.Key.Hi, r.Series.Front}
+		all, _, err := readGuessing(r, tt.p, tt.then, func(int) Guess { return guess })
+		if err != nil || all[0].Labels != tt.labels || r.Series.Guessed != tt.guessed || all[0].Floats[0].Time != 7 {
+			t.Errorf("%s: read %v, guessed %v, %v", tt.name, all, r.Series.Guessed, err)
+		}
 	}
 }
 
@@ -288,12 +371,14 @@ func BenchmarkRead(b *testing.B) {
 	}{"v1": {WriteV1, p1}, "v2": {WriteV2, p2}} {
 		b.Run(name, func(b *testing.B) {
 			r := NewRequest(NewHasher())
+			guesses := make([]Guess, 2001)
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := r.Reset(c.p, c.body); err != nil {
 					b.Fatal(err)
 				}
-				for r.Next(Guess{}) {
+				for n := 0; r.Next(guesses[n]); n++ {
+					guesses[n] = Guess{r.Series.Key.Hi, r.Series.Front}
 				}
 				if r.Err() != nil {
 					b.Fatal(r.Err())

@@ -54,8 +54,40 @@ func (r *Request) readV2(p []byte, g Guess) error {
 	return err
 }
 
+// plainV2 reads a series as nearly all are: references, one sample, and metadata that isn't long.
+func (r *Request) plainV2(p []byte) bool {
+	refs, p, ok := plainField(p, labelField)
+	if !ok {
+		return false
+	}
+	sample, p, ok := plainField(p, 2<<3|wireBytes)
+	if !ok {
+		return false
+	}
+	if _, p, ok = plainField(p, 5<<3|wireBytes); !ok || len(p) > 0 {
+		return false
+	}
+	f, ok := plainFloat(sample)
+	if ok {
+		r.labels, r.Series.Floats = refs, append(r.Series.Floats, f)
+	}
+	return ok
+}
+
+// plainField is the data of a field with this tag, less than 128 bytes, and what follows it.
+func plainField(p []byte, tag byte) (data, rest []byte, ok bool) {
+	if len(p) < 2 || p[0] != tag || p[1] >= 0x80 || int(p[1]) > len(p)-2 {
+		return nil, p, false
+	}
+	n := 2 + int(p[1])
+	return p[2:n], p[n:], true
+}
+
 // samplesV2 reads the samples, and finds the references.
 func (r *Request) samplesV2(p []byte) (err error) {
+	if r.plainV2(p) {
+		return nil
+	}
 	r.labels, r.refs = nil, r.refs[:0]
 	w := fields{p: p}
 	for w.next() {
@@ -90,26 +122,32 @@ func (r *Request) lows() []uint64 {
 	return r.lo
 }
 
-// fold makes one hash of those of the symbols that are referred to.
+// fold makes one hash of those of the symbols that are referred to: the sum of what each is mixed with its place to. So no
+// multiplication waits for the one before. The symbols' hashes and what they are mixed with are secret.
 func (r *Request) fold(refs []byte, hashes []uint64) (uint64, error) {
-	f := r.hasher.begin()
-	for len(refs) > 0 {
-		ref := uint64(refs[0])
-		if ref < 0x80 {
-			refs = refs[1:]
-		} else {
-			v, n := binary.Uvarint(refs)
-			if n <= 0 {
-				return 0, errRefs
+	sum, place, step, factor := uint64(0), r.hasher.secret[0], r.hasher.secret[1], r.hasher.secret[2]
+	for i := 0; i < len(refs); {
+		ref := uint64(refs[i])
+		i++
+		if ref >= 0x80 {
+			if i < len(refs) && refs[i] < 0x80 {
+				ref = ref&0x7f | uint64(refs[i])<<7
+				i++
+			} else {
+				v, n := binary.Uvarint(refs[i-1:])
+				if n <= 0 {
+					return 0, errRefs
+				}
+				ref, i = v, i-1+n
 			}
-			ref, refs = v, refs[n:]
 		}
 		if ref >= uint64(len(hashes)) {
 			return 0, r.errRef(ref)
 		}
-		f.add(hashes[ref])
+		place += step
+		sum += multiply(hashes[ref]^place, factor)
 	}
-	return f.sum(), nil
+	return max(sum, 1), nil
 }
 
 var errRefs = fmt.Errorf("%w: label references are cut off", ErrMalformed)

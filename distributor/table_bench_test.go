@@ -1,0 +1,118 @@
+package distributor
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"github.com/varve-io/varve/pkg/remote"
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// podLabels is a series as a Kubernetes cluster has them.
+func podLabels(n int) labels.Labels {
+	return labels.FromStrings("__name__", fmt.Sprintf("container_cpu_usage_seconds_total_%d", n%50), "cluster", "prod-eu-1", "container", "app",
+		"cpu", "total", "image", "registry.example.com/team/app:v1.2.3", "instance", fmt.Sprintf("10.0.%d.%d:10250", n/500%256, n/50%256),
+		"job", "kubelet", "namespace", fmt.Sprint("payments-", n/5000), "node", fmt.Sprint("node-", n/500), "pod", fmt.Sprintf("app-7d4b9c-%05d", n/50))
+}
+
+const perRequest = 2000
+
+// packed is a request with one sample for each series.
+func packed(t testing.TB, p remote.Protocol, at time.Time, all []labels.Labels) []byte {
+	var raw []byte
+	var err error
+	if p == remote.WriteV1 {
+		var w prompb.WriteRequest
+		for n, ls := range all {
+			w.Timeseries = append(w.Timeseries, prompb.TimeSeries{Labels: prompb.FromLabels(ls, nil), Samples: []prompb.Sample{{Timestamp: at.UnixMilli(), Value: float64(n)}}})
+		}
+		raw, err = w.Marshal()
+	} else {
+		symbols := writev2.NewSymbolTable()
+		var w writev2.Request
+		for n, ls := range all {
+			w.Timeseries = append(w.Timeseries, writev2.TimeSeries{LabelsRefs: symbols.SymbolizeLabels(ls, nil), Samples: []writev2.Sample{{Timestamp: at.UnixMilli(), Value: float64(n)}}})
+		}
+		w.Symbols = symbols.Symbols()
+		raw, err = w.Marshal()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s2.EncodeSnappy(nil, raw)
+}
+
+// BenchmarkTable is what a sample of one of 100,000 series costs the distributor after its request was inflated: in the order
+// of the time before, in another order each time, and for the first time.
+func BenchmarkTable(b *testing.B) {
+	const count = 100_000
+	var known []labels.Labels
+	for n := range count {
+		known = append(known, podLabels(n))
+	}
+	for protocol, name := range map[remote.Protocol]string{remote.WriteV1: "v1", remote.WriteV2: "v2"} {
+		b.Run(name+"/followed", func(b *testing.B) { benchmarkTable(b, protocol, known, func(int) []labels.Labels { return known }) })
+		b.Run(name+"/found", func(b *testing.B) {
+			benchmarkTable(b, protocol, known, func(int) []labels.Labels {
+				all := append([]labels.Labels(nil), known...)
+				rand.Shuffle(count, func(i, j int) { all[i], all[j] = all[j], all[i] })
+				return all
+			})
+		})
+		b.Run(name+"/new", func(b *testing.B) {
+			benchmarkTable(b, protocol, known, func(round int) []labels.Labels {
+				var all []labels.Labels
+				for n := range count {
+					all = append(all, podLabels((round+1)*count+n))
+				}
+				return all
+			})
+		})
+	}
+}
+
+// benchmarkTable pushes rounds of series; what inflates them isn't timed.
+func benchmarkTable(b *testing.B, p remote.Protocol, known []labels.Labels, round func(int) []labels.Labels) {
+	y := newBlackHole(b)
+	at := time.Now()
+	r := newRequest(y.Distributor)
+	var raw []byte
+	push := func(body []byte) time.Duration {
+		raw, _ = s2.Decode(raw[:cap(raw)], body)
+		begun := time.Now()
+		if w, err := r.push(context.Background(), tenant.Anonymous, p, raw); err != nil || w.Floats != perRequest {
+			b.Fatal(w, err)
+		}
+		return time.Since(begun)
+	}
+	bodies := func(all []labels.Labels) (list [][]byte) {
+		for len(all) > 0 {
+			list = append(list, packed(b, p, at, all[:perRequest]))
+			all = all[perRequest:]
+		}
+		return list
+	}
+	for _, body := range bodies(known) {
+		push(body)
+	}
+	took, n := time.Duration(0), 0
+	var list [][]byte
+	for b.Loop() {
+		if len(list) == 0 {
+			list = bodies(round(n))
+		}
+		took += push(list[0])
+		list = list[1:]
+		n++
+	}
+	b.ReportMetric(float64(took.Nanoseconds())/float64(n)/perRequest, "ns/sample")
+	b.ReportMetric(0, "ns/op")
+}
