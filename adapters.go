@@ -113,6 +113,9 @@ func (o opener) OpenBlock(ctx context.Context, id tenant.ID, b ulid.ULID) (queri
 // served is the ingester as rpc serves it.
 type served struct{ *ingester.Ingester }
 
+// Ready is nil while batches are taken: links don't wait for the replay's end, when reads are answered.
+func (s served) Ready() error { return s.Accepting() }
+
 func (s served) Push(batch []byte) (series.Receipt, error) {
 	r, err := s.Ingester.Push(batch)
 	if err != nil {

@@ -57,9 +57,7 @@ func (i *Ingester) cutAll(ctx context.Context) error {
 func (i *Ingester) cut(ctx context.Context, e *epoch) error {
 	begun := time.Now()
 	e.inflight.Wait()
-	i.mu.RLock()
-	received := i.started[e.number]
-	i.mu.RUnlock()
+	received, _ := i.startOf(e.number)
 	written := 0
 	for id, h := range e.all() {
 		n, err := i.cutHead(ctx, e, id, h, received)

@@ -9,5 +9,5 @@
 // The data path: Push (push.go) resolves a batch's numbers to series (stream.go), logs the batch, applies it to the
 // current epoch's heads (epoch.go) and waits for the sync. Rotate (rotate.go) begins a new epoch at one position of the
 // log; cut (cut.go) turns the old one into local blocks; ship (ship.go) moves them to the bucket. Select (select.go)
-// merges heads and local blocks.
+// merges heads and local blocks. At a start, writes are taken while the log is still being replayed (recover.go).
 package ingester

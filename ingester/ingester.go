@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,16 +76,19 @@ type Ingester struct {
 	// of the log for all tenants.
 	mu        sync.RWMutex
 	accepting bool
-	current   *epoch
-	started   map[uint64]time.Time // of the epochs that are in memory
-	old       []*epoch             // rotated away, not yet cut
+	// recovering: the log is being replayed, and what is written waits in the backlog.
+	recovering bool
+	backlog    backlog
+	current    *epoch
+	started    map[uint64]time.Time // of the epochs that are in memory
+	old        []*epoch             // rotated away, not yet cut
 
 	cutMu     sync.Mutex // one cut at a time
 	cutEpochs []uint64   // whose logs are to be dropped; guarded by cutMu
 	shipMu    sync.Mutex // one shipment at a time
 	releaseMu sync.Mutex // one release at a time
 	leaving   atomic.Bool
-	serving   atomic.Bool // from the end of the replay to the end of Run; nothing of what open makes is looked at outside
+	serving   atomic.Bool // from the end of the replay to the end of Run: reads are answered
 	progress  progress
 }
 
@@ -100,10 +104,12 @@ func New(cfg Config, deps Dependencies) *Ingester {
 	}
 }
 
-// Run replays the log and then takes batches until ctx ends. Reads are answered from the end of the replay to the end
-// of Run.
+// Run takes batches until ctx ends, and replays the log meanwhile. Reads are answered from the end of the replay to the
+// end of Run.
 func (i *Ingester) Run(ctx context.Context) error {
-	if err := i.open(ctx); err != nil {
+	opened := i.deps.Now()
+	fresh, err := i.open(ctx)
+	if err != nil {
 		return fmt.Errorf("ingester: %w", err)
 	}
 	defer i.close()
@@ -114,16 +120,15 @@ func (i *Ingester) Run(ctx context.Context) error {
 	go func() { logDone <- i.log.Run(logCtx) }()
 	defer stopLog()
 
-	if err := i.beginEpoch(); err != nil {
-		i.logger.Error("begin epoch", "error", err)
+	if fresh {
+		i.noteEpoch(opened)
 	}
 	i.accept(true)
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return i.rotateLoop(gctx) })
-	g.Go(func() error { return i.shipLoop(gctx) })
-	g.Go(func() error { return i.healLoop(gctx) })
-	g.Go(func() error { return i.cutLoop(gctx) })
-	err := g.Wait()
+	if err = i.recover(ctx, opened); err != nil {
+		err = fmt.Errorf("ingester: %w", err)
+	} else {
+		err = i.loops(ctx)
+	}
 	if ctx.Err() != nil {
 		err = nil
 	}
@@ -133,6 +138,16 @@ func (i *Ingester) Run(ctx context.Context) error {
 	}
 	stopLog()
 	return errors.Join(err, <-logDone)
+}
+
+// loops does what there is to do with time, until ctx ends.
+func (i *Ingester) loops(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return i.rotateLoop(gctx) })
+	g.Go(func() error { return i.shipLoop(gctx) })
+	g.Go(func() error { return i.healLoop(gctx) })
+	g.Go(func() error { return i.cutLoop(gctx) })
+	return g.Wait()
 }
 
 // flushAndForget ships everything, after which an empty disk has lost nothing.
@@ -146,28 +161,26 @@ func (i *Ingester) flushAndForget(ctx context.Context) {
 	}
 }
 
-// open opens what is on disk and replays the log.
-func (i *Ingester) open(ctx context.Context) error {
-	w, err := openWitness(ctx, i.deps)
-	if err != nil {
-		return err
+// open opens what is on disk. fresh tells that the log has nothing of the current epoch.
+func (i *Ingester) open(ctx context.Context) (fresh bool, err error) {
+	if i.witness, err = openWitness(ctx, i.deps); err != nil {
+		return false, err
 	}
-	i.witness = w
 	if err := i.blocks.open(ctx, func(id tenant.ID, b ulid.ULID) error { return i.lostBlock(ctx, id, b) }); err != nil {
-		return err
+		return false, err
 	}
 	o := i.deps.WAL
 	o.Dir = filepath.Join(i.deps.Dir, "wal")
 	o.Events = i.logEvents()
 	if i.log, err = wal.Open(o); err != nil {
-		return err
+		return false, err
 	}
-	if err := i.replay(ctx); err != nil {
-		return errors.Join(err, i.log.Close())
-	}
-	i.serving.Store(true)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.progress.begin()
+	i.current, i.recovering = newEpoch(i.log.Term().Epoch), true
 	i.metrics.watch(i)
-	return nil
+	return !slices.Contains(i.log.Epochs(), i.current.number), nil
 }
 
 func (i *Ingester) close() {
@@ -190,17 +203,22 @@ func (i *Ingester) accept(yes bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.accepting = yes
-	if yes {
-		i.progress.finish()
-	}
 }
 
-// Ready is nil while batches are taken; during the replay it says how far that is.
-func (i *Ingester) Ready() error {
+// Accepting is nil while batches are taken, which begins before reads are answered.
+func (i *Ingester) Accepting() error {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	if i.accepting {
-		return logError(i.log.Healthy())
+	if !i.accepting {
+		return ErrNotReady
+	}
+	return logError(i.log.Healthy())
+}
+
+// Ready is nil while batches are taken and reads answered; during the replay it says how far that is.
+func (i *Ingester) Ready() error {
+	if i.serving.Load() {
+		return i.Accepting()
 	}
 	if err := i.progress.err(); err != nil {
 		return err

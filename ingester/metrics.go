@@ -57,6 +57,7 @@ func (m *metrics) watch(i *Ingester) {
 		}
 		return float64(n)
 	})
+	gauge("backlog_batches", "Batches that are logged and wait for the replay's end.", func() float64 { return float64(i.backlog.len()) })
 	gauge("old_epochs", "Epochs that wait to be cut.", func() float64 {
 		i.mu.RLock()
 		defer i.mu.RUnlock()

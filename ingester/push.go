@@ -17,18 +17,27 @@ import (
 	"github.com/varve-io/varve/pkg/wal"
 )
 
-// ErrNotReady: the log is still being replayed, or the ingester is stopping. It is of kind series.ErrUnavailable.
+// ErrNotReady: the ingester is starting or stopping, or is still replaying its log and can't keep more of what comes. It is of kind series.ErrUnavailable.
 var ErrNotReady = fmt.Errorf("%w: the ingester is starting or stopping", series.ErrUnavailable)
 
 // Receipt stands for a batch that is in the log's buffer.
 type Receipt struct {
 	log     *wal.Log
 	pos     wal.Position
-	applied chan struct{}
+	applied <-chan struct{}
 	ack     series.Ack
 }
 
-// Wait returns once the batch is synced and applied: after that, a read sees it and a restart keeps it. If the log
+// applied is that of batches which nobody can read before they are applied.
+var applied = closed()
+
+func closed() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// Wait returns once the batch is synced, and applied if reads are answered: after that, a read sees it and a restart keeps it. If the log
 // failed, the batch may or may not come back after a restart.
 func (r *Receipt) Wait(ctx context.Context) (series.Ack, error) {
 	if err := r.log.Wait(ctx, r.pos); err != nil {
@@ -49,6 +58,7 @@ type resolved struct {
 	histograms []histogramOf
 	exemplars  []exemplarOf
 	metadata   []series.Metadata
+	size       int // of the batch, while it waits in the backlog
 }
 
 type floatOf struct {
@@ -90,19 +100,32 @@ func (i *Ingester) Push(batch []byte) (*Receipt, error) {
 	if !i.accepting {
 		return nil, ErrNotReady
 	}
-	e := i.current
-	r := resolvedPool.Get().(*resolved)
-	pos, err := i.logBatch(e, r, &b, batch)
+	push := i.pushNow
+	if i.recovering {
+		push = i.pushLate
+	}
+	r, err := push(&b, batch)
 	if err != nil {
 		i.metrics.refused.Inc()
+	}
+	return r, err
+}
+
+// pushNow logs a batch and applies it in the background.
+func (i *Ingester) pushNow(b *series.Batch, batch []byte) (*Receipt, error) {
+	e := i.current
+	r := resolvedPool.Get().(*resolved)
+	pos, err := i.logBatch(e, r, b, batch)
+	if err != nil {
 		return nil, err
 	}
-	receipt := &Receipt{log: i.log, pos: pos, applied: make(chan struct{})}
+	applied := make(chan struct{})
+	receipt := &Receipt{log: i.log, pos: pos, applied: applied}
 	e.inflight.Add(1)
 	go func() {
 		defer e.inflight.Done()
 		receipt.ack = i.apply(r)
-		close(receipt.applied)
+		close(applied)
 		r.reset()
 		resolvedPool.Put(r)
 	}()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,26 +20,25 @@ func markOf(t time.Time) []byte {
 	return binary.LittleEndian.AppendUint64([]byte{epochMark}, uint64(t.UnixMilli()))
 }
 
-// replay makes the heads again that the log has.
-func (i *Ingester) replay(ctx context.Context) error {
-	i.progress.begin()
+// replay makes the heads again that the log has. If it has nothing of the current epoch, that began at opened.
+func (i *Ingester) replay(ctx context.Context, opened time.Time) error {
 	begun := time.Now()
-	r := replayer{i: i, epochs: map[uint64]*epoch{}}
+	current := i.current
+	r := replayer{i: i, epochs: map[uint64]*epoch{current.number: current}}
 	damage, err := i.log.Replay(ctx, wal.Replaying{Record: r.record, Progress: i.progress.set})
 	if err != nil {
 		return fmt.Errorf("replay log: %w", err)
 	}
 	i.mu.Lock()
-	current := i.log.Term().Epoch
 	for _, number := range r.order {
-		if number != current {
+		if number != current.number {
 			i.old = append(i.old, r.epochs[number])
 		}
 	}
-	if i.current = r.epochs[current]; i.current == nil {
-		i.current = newEpoch(current)
-	}
 	i.mu.Unlock()
+	if _, ok := i.startOf(current.number); !ok && !slices.Contains(r.order, current.number) {
+		i.noteEpoch(opened)
+	}
 	if damage.Lossy() || r.unresolved > 0 {
 		i.logger.Error("log is damaged: acked samples of this replica are lost", "damage", damage.String(), "batches_unresolved", r.unresolved)
 		i.metrics.lostRecords.Add(float64(damage.Records) + float64(r.unresolved))
@@ -61,17 +61,25 @@ type replayer struct {
 	unresolved int
 }
 
-func (r *replayer) record(number, _ uint64, rec []byte) error {
+// epoch is where the records of a number go.
+func (r *replayer) epoch(number uint64) *epoch {
+	if n := len(r.order); n == 0 || r.order[n-1] != number {
+		r.order = append(r.order, number)
+		r.streams = map[series.StreamID]*stream{}
+	}
 	e := r.epochs[number]
 	if e == nil {
 		e = newEpoch(number)
 		r.epochs[number] = e
-		r.order = append(r.order, number)
-		r.streams = map[series.StreamID]*stream{}
 	}
+	return e
+}
+
+func (r *replayer) record(number, _ uint64, rec []byte) error {
+	e := r.epoch(number)
 	r.records++
 	if len(rec) == 9 && rec[0] == epochMark {
-		r.i.started[number] = time.UnixMilli(int64(binary.LittleEndian.Uint64(rec[1:])))
+		r.i.began(number, time.UnixMilli(int64(binary.LittleEndian.Uint64(rec[1:]))))
 		return nil
 	}
 	b, err := series.ParseLogged(rec)

@@ -52,21 +52,38 @@ func (i *Ingester) Rotate() error {
 		h.Seal()
 	}
 	i.metrics.rotations.Inc()
-	return i.beginEpoch()
+	return i.beginEpoch(i.deps.Now())
+}
+
+// noteEpoch is beginEpoch where it must go on without.
+func (i *Ingester) noteEpoch(began time.Time) {
+	if err := i.beginEpoch(began); err != nil {
+		i.logger.Error("begin epoch", "error", err)
+	}
+}
+
+// began notes when the first of an epoch may have been received.
+func (i *Ingester) began(number uint64, at time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.started[number] = at
+}
+
+// startOf is that time, if it is known.
+func (i *Ingester) startOf(number uint64) (time.Time, bool) {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	at, ok := i.started[number]
+	return at, ok
 }
 
 // beginEpoch logs what an epoch's log must have by itself: when it began, and what is known of metric families.
-func (i *Ingester) beginEpoch() error {
+func (i *Ingester) beginEpoch(began time.Time) error {
 	i.mu.Lock()
-	number, now := i.current.number, i.deps.Now()
-	if _, ok := i.started[number]; ok {
-		i.mu.Unlock()
-		return nil
-	}
-	i.started[number] = now
+	i.started[i.current.number] = began
 	old := i.old
 	i.mu.Unlock()
-	if _, err := i.log.Append(markOf(now)); err != nil {
+	if _, err := i.log.Append(markOf(began)); err != nil {
 		return fmt.Errorf("log the epoch's begin: %w", err)
 	}
 	active := func(id tenant.ID) bool {

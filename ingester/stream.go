@@ -3,6 +3,7 @@ package ingester
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -154,6 +155,7 @@ func (s dictionary) code(b *series.Batch, floats []floatOf, d *series.Difference
 	if d.Reset(it.Len()); s.next.Anew {
 		s.forgetValues()
 	}
+	floats = slices.Grow(floats, it.Len())
 	refs := s.refs
 	for {
 		n, t, bits, ok := it.NextBits()

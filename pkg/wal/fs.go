@@ -43,14 +43,14 @@ type File interface {
 	Allocate(off, n int64) error
 }
 
-// osFS is the operating system's file system.
-type osFS struct{}
+// OS is the operating system's file system, the default. Tests of faults embed it.
+type OS struct{}
 
-func (osFS) MkdirAll(dir string) error    { return os.MkdirAll(dir, 0o750) }
-func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
-func (osFS) RemoveAll(path string) error  { return os.RemoveAll(path) }
+func (OS) MkdirAll(dir string) error    { return os.MkdirAll(dir, 0o750) }
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+func (OS) RemoveAll(path string) error  { return os.RemoveAll(path) }
 
-func (osFS) List(dir string) ([]string, error) {
+func (OS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (osFS) List(dir string) ([]string, error) {
 	return names, nil
 }
 
-func (osFS) Create(path string) (File, error) {
+func (OS) Create(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (osFS) Create(path string) (File, error) {
 	return osFile{f}, nil
 }
 
-func (osFS) Open(path string) (File, error) {
+func (OS) Open(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (osFS) Open(path string) (File, error) {
 	return osFile{f}, nil
 }
 
-func (osFS) SyncDir(dir string) error {
+func (OS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (osFS) SyncDir(dir string) error {
 	return d.Sync()
 }
 
-func (osFS) Free(dir string) (int64, error) {
+func (OS) Free(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, fmt.Errorf("statfs %s: %w", dir, err)
@@ -95,7 +95,7 @@ func (osFS) Free(dir string) (int64, error) {
 	return int64(s.Bavail) * int64(s.Bsize), nil
 }
 
-func (osFS) Lock(path string) (io.Closer, error) {
+func (OS) Lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, err

@@ -80,7 +80,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("wal: segment size %d and pending limit %d must be positive", o.SegmentBytes, o.MaxPending)
 	}
 	if o.FS == nil {
-		o.FS = osFS{}
+		o.FS = OS{}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
