@@ -223,10 +223,14 @@ func (p *process) ingester(s *shared) (rpc.Ingester, error) {
 }
 
 func (p *process) distributor(s *shared) error {
-	d := distributor.New(p.cfg.Distributor, distributor.Dependencies{
+	deps := distributor.Dependencies{
 		Ring: s.ring, Dialer: dialer{s.pool}, Limits: s.limits, Auth: s.tokens,
 		Logger: p.logger.With("component", "distributor"), Reg: p.reg, Now: time.Now,
-	})
+	}
+	if s.cluster != nil {
+		deps.Elections = s.cluster
+	}
+	d := distributor.New(p.cfg.Distributor, deps)
 	for _, path := range distributor.Paths {
 		for _, prefix := range []string{"", "/prometheus"} {
 			p.data.Handle(prefix+path, p.http.Handler("write", d))

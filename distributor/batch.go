@@ -122,7 +122,11 @@ func (r *request) room(at spot, i int) (spot, error) {
 	if i == 0 || !at.part.full() {
 		return at, nil
 	}
-	return r.stand(at.id)
+	at, err := r.stand(at.id)
+	if err == nil && at.part == nil { // it has just become one that is dropped
+		err = errStale
+	}
+	return at, err
 }
 
 // writeOut counts the bytes that a request of 2.0 may hold once and a batch holds for each of its series.
@@ -202,6 +206,7 @@ func (r *request) await(ctx context.Context) (Written, error) {
 	if len(errs) > 0 {
 		return Written{}, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(errs...))
 	}
+	r.noteStored()
 	w := r.written
 	if w.Refused = r.refused.total; w.Refused > 0 {
 		w.Message = r.refused.message(r.sent)

@@ -41,8 +41,10 @@ type Dependencies struct {
 	Dialer Dialer
 	Limits Limits
 	Auth   Authenticator
-	Logger *slog.Logger
-	Reg    prometheus.Registerer
+	// Elections is nil for a process that is alone.
+	Elections Elections
+	Logger    *slog.Logger
+	Reg       prometheus.Registerer
 	// Now is the clock by which samples are too old or too new.
 	Now func() time.Time
 }
@@ -60,6 +62,7 @@ type Distributor struct {
 	requests    sync.Pool
 	translators sync.Pool // of *remote.Translation
 	versions    *versions
+	elections   *elections
 
 	mu      sync.RWMutex
 	tenants map[tenant.ID]*sender
@@ -82,6 +85,7 @@ func New(cfg Config, deps Dependencies) *Distributor {
 		streams:     map[int32]*stream{},
 		versions:    newVersions(),
 	}
+	d.elections = newElections(deps.Elections, d.log, d.metrics)
 	d.requests.New = func() any { return newRequest(d) }
 	d.metrics.watch(deps.Reg, d)
 	return d
@@ -94,12 +98,18 @@ func (d *Distributor) Run(ctx context.Context) error {
 	sweep := time.NewTicker(time.Minute)
 	defer sweep.Stop()
 	defer d.closeStreams()
+	var electing sync.WaitGroup
+	electing.Go(func() { d.elections.run(ctx, d.deps.Now) })
+	defer electing.Wait()
 	for {
 		d.followRing()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-heartbeat.C:
+			if d.elections.moved.CompareAndSwap(true, false) {
+				d.dropUnelected()
+			}
 		case <-sweep.C:
 			d.expire(d.deps.Now())
 		}
@@ -192,19 +202,23 @@ func (d *Distributor) sender(id tenant.ID) *sender {
 func (d *Distributor) expire(now time.Time) {
 	before := uint32(now.Add(-seriesIdle).Unix())
 	for _, s := range d.senders() {
-		s.table.expire(before, func(gone standing) {
-			d.mu.RLock()
-			st := d.streams[gone.partition()]
-			d.mu.RUnlock()
-			if st != nil {
-				st.retire(gone.version())
-			}
-		})
+		s.table.expire(before, d.retire)
+		s.replicas.expire(uint32(now.Add(-ring.ElectionKept).Unix()))
 		if s.series.Load()+s.dropped.Load() == 0 && s.lastSeen.Load() < before && !s.diary.fresh(now) {
 			d.mu.Lock()
 			delete(d.tenants, s.id)
 			d.mu.Unlock()
 		}
+	}
+}
+
+// retire lets go of the number that a series had.
+func (d *Distributor) retire(gone standing) {
+	d.mu.RLock()
+	st := d.streams[gone.partition()]
+	d.mu.RUnlock()
+	if st != nil {
+		st.retire(gone.version())
 	}
 }
 

@@ -87,10 +87,11 @@ func (r *request) remoteWrite(h *http.Request, id tenant.ID) (Written, error) {
 
 func (d *Distributor) answerRemoteWrite(w http.ResponseWriter, r *http.Request, written Written, err error) {
 	// 2.0 demands these; a sender of 1.0 learns from them what a 400 means.
-	h := w.Header()
-	h.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(written.Floats))
-	h.Set("X-Prometheus-Remote-Write-Histograms-Written", strconv.Itoa(written.Histograms))
-	h.Set("X-Prometheus-Remote-Write-Exemplars-Written", strconv.Itoa(written.Exemplars))
+	// What its tenant wants dropped counts as written: a sender would take it for lost.
+	h, a, b := w.Header(), written.ByRule, written.OfReplica
+	h.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(written.Floats+a.Floats+b.Floats))
+	h.Set("X-Prometheus-Remote-Write-Histograms-Written", strconv.Itoa(written.Histograms+a.Histograms+b.Histograms))
+	h.Set("X-Prometheus-Remote-Write-Exemplars-Written", strconv.Itoa(written.Exemplars+a.Exemplars+b.Exemplars))
 	d.answer(w, r, written, err)
 }
 

@@ -15,13 +15,14 @@ import (
 // maxLabels bounds what is parsed of a series before the tenant's own limit is looked at.
 const maxLabels = 1024
 
-// spot is where the samples of a series go. Without a part they go nowhere: they are refused, or else a rule of the
-// tenant drops them.
+// spot is where the samples of a series go. Without a part they go nowhere: they are refused, or another replica of
+// their HA pair is stored, or else a rule of the tenant drops them.
 type spot struct {
 	id      uint32 // of the entry; 0 for none
 	part    *part
 	number  series.Number
 	refused *violation
+	ballot  *ballot // nil for a series of no HA pair
 }
 
 // locate finds or makes the current series' place in the batch of its partition.
@@ -44,10 +45,19 @@ func (r *request) stand(id uint32) (spot, error) {
 	if !ok {
 		return r.define(id)
 	}
-	if st.dropped() {
+	var b *ballot
+	if n := e.ha.Load(); n != 0 {
+		var err error
+		if b, err = r.ballot(uint16(n)); err != nil {
+			return spot{}, err
+		}
+		if b.term == 0 {
+			return spot{id: id, ballot: b}, nil
+		}
+	} else if st.dropped() {
 		return spot{id: id}, nil
 	}
-	if !st.defined() {
+	if !st.defined() || st.dropped() { // the latter until its replica was elected
 		return r.define(id)
 	}
 	p, err := r.part(st.partition())
@@ -58,7 +68,7 @@ func (r *request) stand(id uint32) (spot, error) {
 		return r.define(id)
 	}
 	p.used += st.size()
-	return spot{id: id, part: p, number: st.series()}, nil
+	return spot{id: id, part: p, number: st.series(), ballot: b}, nil
 }
 
 // define is stand for a series that is new (without an entry), or whose entry no longer holds.
@@ -66,13 +76,32 @@ func (r *request) define(id uint32) (spot, error) {
 	if err := r.decoder.Labels(&r.scratch, maxLabels); err != nil {
 		return spot{id: id, refused: &violation{invalidLabels, err.Error()}}, nil
 	}
-	ls := r.scratch.Labels()
-	// This is where a tenant's rules have their say, and where it is found out which HA pair and replica a series is of
-	// (entry.ha, once it has an entry): the labels are parsed, and what they become is what is checked.
-	// For a series that a rule drops: return r.drop(id), nil.
-	if v := r.verify(id, ls); v != nil {
+	to := r.rewrite(r.scratch.Labels())
+	switch {
+	case to.refused != nil:
+		return spot{id: id, refused: to.refused}, nil
+	case !to.keep:
+		return spot{id: r.drop(id, 0)}, nil
+	}
+	var b *ballot
+	if to.replica != 0 {
+		var err error
+		if b, err = r.ballot(to.replica); err != nil {
+			return spot{}, err
+		}
+		if b.term == 0 {
+			return spot{id: r.drop(id, to.replica), ballot: b}, nil
+		}
+	}
+	if v := r.verify(id, to.labels); v != nil {
 		return spot{id: id, refused: v}, nil
 	}
+	return r.place(id, to, b)
+}
+
+// place is define for a series that is stored.
+func (r *request) place(id uint32, to rewritten, b *ballot) (spot, error) {
+	ls := to.labels
 	partition, ok := r.view.PartitionOf(token(r.sender.id, ls))
 	if !ok {
 		return spot{}, fmt.Errorf("%w: %w", ErrUnavailable, errNoPartition)
@@ -81,7 +110,7 @@ func (r *request) define(id uint32) (spot, error) {
 	if err != nil {
 		return spot{}, err
 	}
-	id = r.enter(id)
+	id = r.enter(id, to.replica)
 	st, err := r.trail.assign(r.trail.at(id), p, r.version)
 	if err != nil {
 		return spot{}, err
@@ -91,14 +120,14 @@ func (r *request) define(id uint32) (spot, error) {
 	} else if err := r.addDefinition(p, id, st, ls); err != nil {
 		return spot{}, err
 	}
-	return spot{id: id, part: p, number: st.series()}, nil
+	return spot{id: id, part: p, number: st.series(), ballot: b}, nil
 }
 
 // verify is nil for a series that may be stored. One with an entry is only looked at again when the limits may have
-// changed, and is within the quotas anyway.
+// changed, or when its replica has just been elected, and is within the quotas anyway.
 func (r *request) verify(id uint32, ls labels.Labels) *violation {
 	if id != 0 {
-		if _, ok := r.trail.at(id).standing(r.rules); ok {
+		if st, ok := r.trail.at(id).standing(r.rules); ok && !st.dropped() {
 			return nil
 		}
 	}
@@ -108,29 +137,31 @@ func (r *request) verify(id uint32, ls labels.Labels) *violation {
 	return r.sender.mayCreate(r.now, r.lim)
 }
 
-// enter is the entry of the current series, which may have none yet.
-func (r *request) enter(id uint32) uint32 {
-	if id != 0 {
-		return id
+// enter is the entry of the current series, which may have none yet, with the replica that it comes from.
+func (r *request) enter(id uint32, replica uint16) uint32 {
+	if id == 0 {
+		s := &r.decoder.Series
+		fresh := false
+		if id, fresh = r.trail.make(s.Key, s.Front, r.seconds); fresh {
+			r.trail.taken.fresh++
+		}
+		r.trail.step(id)
 	}
-	s := &r.decoder.Series
-	id, fresh := r.trail.make(s.Key, s.Front, r.seconds)
-	if fresh {
-		r.trail.taken.fresh++
+	if e := r.trail.at(id); e.ha.Load() != uint32(replica) {
+		e.ha.Store(uint32(replica))
 	}
-	r.trail.step(id)
 	return id
 }
 
-// drop remembers that a rule drops the current series. It takes no part in the quotas; but no more than as many series
-// again as may be active are remembered.
-func (r *request) drop(id uint32) spot {
+// drop remembers that a rule drops the current series, or that its replica is not stored. It takes no part in the
+// quotas; but no more than as many series again as may be active are remembered.
+func (r *request) drop(id uint32, replica uint16) uint32 {
 	if most := r.lim.MaxActiveSeries; id == 0 && most > 0 && r.trail.dropped.Load() >= int64(most) {
-		return spot{}
+		return 0
 	}
-	id = r.enter(id)
+	id = r.enter(id, replica)
 	r.trail.drop(r.trail.at(id), r.version)
-	return spot{id: id}
+	return id
 }
 
 // addDefinition says in the batch what the entry's number stands for.

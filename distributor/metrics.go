@@ -7,8 +7,8 @@ import (
 
 type metrics struct {
 	samples, histograms, exemplars, exemplarsDropped prometheus.Counter
-	dropped, followed, found, fresh                  prometheus.Counter
-	refused, failed                                  *prometheus.CounterVec
+	followed, found, fresh, elections                prometheus.Counter
+	refused, failed, dropped                         *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -18,7 +18,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	lookups := f.NewCounterVec(prometheus.CounterOpts{Name: "varve_distributor_series_lookups_total", Help: "Series of requests, by how they were found in the table: followed (it came next the last time, too), found by its key, or new."}, []string{"how"})
 	return &metrics{
-		dropped:          count("varve_distributor_dropped_samples_total", "Samples that rules of their tenants drop."),
+		dropped:          f.NewCounterVec(prometheus.CounterOpts{Name: "varve_distributor_dropped_samples_total", Help: "Samples that were taken and not stored, as their tenants asked for: write_relabel (a rule drops the series), ha_dedupe (another replica is stored)."}, []string{"reason"}),
 		followed:         lookups.WithLabelValues("followed"),
 		found:            lookups.WithLabelValues("found"),
 		fresh:            lookups.WithLabelValues("new"),
@@ -26,6 +26,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		histograms:       count("varve_distributor_histograms_total", "Native histograms stored on a quorum of owners."),
 		exemplars:        count("varve_distributor_exemplars_total", "Exemplars stored on a quorum of owners."),
 		exemplarsDropped: count("varve_distributor_exemplars_dropped_total", "Exemplars that were over a limit or invalid."),
+		elections:        count("varve_distributor_ha_elections_total", "Replicas of HA pairs that this process elected."),
 		refused:          f.NewCounterVec(prometheus.CounterOpts{Name: "varve_distributor_refused_samples_total", Help: "Samples refused, by the limit or rule that refused them."}, []string{"reason"}),
 		failed:           f.NewCounterVec(prometheus.CounterOpts{Name: "varve_distributor_failed_requests_total", Help: "Write requests that must be sent again, by status code."}, []string{"code"}),
 	}
@@ -52,7 +53,8 @@ func (m *metrics) took(w Written, r *refusals) {
 	m.samples.Add(float64(w.Floats))
 	m.histograms.Add(float64(w.Histograms))
 	m.exemplars.Add(float64(w.Exemplars))
-	m.dropped.Add(float64(w.Dropped))
+	m.dropped.WithLabelValues(string(relabelDropped)).Add(float64(w.ByRule.samples()))
+	m.dropped.WithLabelValues(string(haDropped)).Add(float64(w.OfReplica.samples()))
 	for _, why := range r.order {
 		m.refused.WithLabelValues(string(why)).Add(float64(r.by[why].samples))
 	}

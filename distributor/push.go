@@ -28,10 +28,10 @@ var (
 
 // Written is what became of a write request that was taken.
 type Written struct {
-	Floats, Histograms, Exemplars int // stored
-	Dropped                       int // samples that a rule of the tenant drops
-	Refused                       int // samples that are not stored, or that conflict with what was
-	Skipped                       int // values that are no numbers
+	Floats, Histograms, Exemplars int   // stored
+	ByRule, OfReplica             Drops // dropped by write_relabel, and because another replica is stored
+	Refused                       int   // samples that are not stored, or that conflict with what was
+	Skipped                       int   // values that are no numbers
 	Message                       string
 }
 
@@ -43,6 +43,8 @@ type request struct {
 	scratch labels.ScratchBuilder
 	refused refusals
 	dropped refusals // without a word to the sender
+
+	rewriter *labels.Builder
 
 	sender    *sender
 	lim       *tenant.Limits
@@ -62,10 +64,11 @@ type request struct {
 	parts     map[int32]*part
 	order     []*part
 	latest    *part // where the series before went
+	ballots   ballots
 }
 
 func newRequest(d *Distributor) *request {
-	return &request{d: d, decoder: remote.NewRequest(d.hasher), parts: map[int32]*part{}}
+	return &request{d: d, decoder: remote.NewRequest(d.hasher), parts: map[int32]*part{}, rewriter: labels.NewBuilder(labels.EmptyLabels())}
 }
 
 // push stores what an inflated request holds. Errors wrap remote.ErrMalformed, remote.ErrTooLarge, ErrRate,
@@ -112,7 +115,7 @@ func (r *request) build() error {
 		if samples+s.Exemplars == 0 {
 			continue
 		}
-		if err := r.series(s, samples); err != nil {
+		if err := r.series(s); err != nil {
 			return err
 		}
 	}
@@ -125,7 +128,11 @@ func (r *request) build() error {
 		return err
 	}
 	r.d.metrics.lookedUp(r.trail.taken)
-	return r.charge(r.written.Floats + r.written.Histograms)
+	if err := r.charge(r.written.Floats + r.written.Histograms); err != nil {
+		return err
+	}
+	r.noteHeard()
+	return nil
 }
 
 // charge takes samples off the tenant's rate, less what an earlier building of the request has taken.
@@ -158,6 +165,7 @@ func (r *request) begin() {
 	r.written, r.sent, r.exemplars, r.out = Written{}, 0, 0, 0
 	r.refused.reset()
 	r.dropped.reset()
+	r.ballots.reset()
 	clear(r.parts)
 	r.order, r.latest = r.order[:0], nil
 }
@@ -178,14 +186,17 @@ func (r *request) catchUp() {
 }
 
 // series adds one series' samples to its partition's batch, or refuses them.
-func (r *request) series(s *remote.Series, samples int) error {
+func (r *request) series(s *remote.Series) error {
 	at, err := r.locate(s)
 	if err != nil {
 		return err
 	}
 	if at.part == nil {
-		r.turnAway(at, samples)
+		r.turnAway(at, s)
 		return nil
+	}
+	if at.ballot != nil {
+		r.choose(at.ballot, s)
 	}
 	for i, f := range s.Floats {
 		if f.Time < r.window.oldest || f.Time > r.window.newest {
@@ -213,13 +224,19 @@ func (r *request) series(s *remote.Series, samples int) error {
 }
 
 // turnAway counts the samples of a series that goes nowhere.
-func (r *request) turnAway(at spot, samples int) {
-	if at.refused == nil {
-		r.written.Dropped += samples
-		r.dropped.add(relabelDropped, samples, r.subject)
+func (r *request) turnAway(at spot, s *remote.Series) {
+	if at.refused != nil {
+		r.refused.add(at.refused.why, len(s.Floats)+len(s.Histograms), func() string { return at.refused.text })
 		return
 	}
-	r.refused.add(at.refused.why, samples, func() string { return at.refused.text })
+	to, why := &r.written.ByRule, relabelDropped
+	if at.ballot != nil {
+		to, why = &r.written.OfReplica, haDropped
+	}
+	to.Floats += len(s.Floats)
+	to.Histograms += len(s.Histograms)
+	to.Exemplars += s.Exemplars
+	r.dropped.add(why, len(s.Floats)+len(s.Histograms), r.subject)
 }
 
 // addExemplars adds those of the current series that are valid, while the request may have more.

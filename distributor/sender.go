@@ -17,6 +17,7 @@ type sender struct {
 	samples  *rate.Limiter
 	creation *rate.Limiter
 	diary    diary
+	replicas replicas
 }
 
 // newSender begins with full quotas: a sender that starts brings all its series at once.

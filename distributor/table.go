@@ -186,6 +186,25 @@ func (t *table) drop(e *entry, version uint32) {
 	e.put(standingOf(0, noPartition).at(version))
 }
 
+// dropReplicas drops the series that come from one of the replicas, and calls gone for each.
+func (t *table) dropReplicas(idle []bool, version uint32, gone func(standing)) {
+	t.life.RLock()
+	defer t.life.RUnlock()
+	t.mu.Lock()
+	count := t.count
+	t.mu.Unlock()
+	for id := uint32(1); id <= count; id++ {
+		e := t.at(id)
+		if n := e.ha.Load(); n == 0 || int(n) >= len(idle) || !idle[n] {
+			continue
+		}
+		if s, _ := e.standing(0); !s.dropped() {
+			t.drop(e, version)
+			gone(s)
+		}
+	}
+}
+
 // setDefined notes that definitions for a partition have gone out, where the entries still have these numbers: the same
 // version and the same partition mean the same generation of its stream, in which a number is given once.
 func (t *table) setDefined(partition int32, ds []definition) {

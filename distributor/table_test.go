@@ -363,7 +363,7 @@ func TestDroppedSeries(t *testing.T) {
 		}
 		push(Written{Floats: 2})
 		r.trail.drop(r.trail.at(r.trail.last), r.version) // as a rule would
-		push(Written{Floats: 1, Dropped: 1})
+		push(Written{Floats: 1, ByRule: Drops{Floats: 1}})
 		if s.series.Load() != 1 || s.dropped.Load() != 1 {
 			t.Errorf("%d series, %d dropped", s.series.Load(), s.dropped.Load())
 		}

@@ -101,8 +101,8 @@ func (r *Ring) PublishElections(ctx context.Context, mine Elections) error {
 	return nil
 }
 
-// WatchElections calls take with all elections, at once and when they change, until ctx ends; never two at a time. What
-// take gets is its own.
+// WatchElections calls take with all elections, as soon as the ring is joined, even if there are none, and when they
+// change, until ctx ends; never two at a time. What take gets is its own.
 func (r *Ring) WatchElections(ctx context.Context, take func(Elections)) {
 	changed := make(chan struct{}, 1)
 	var watching sync.WaitGroup
@@ -113,9 +113,12 @@ func (r *Ring) WatchElections(ctx context.Context, take func(Elections)) {
 	for {
 		if m := r.members.Load(); m != nil {
 			v, err := m.elections.Get(ctx, electionsKey)
-			if known, ok := v.(*ledger); ok && known != nil {
+			switch known, _ := v.(*ledger); {
+			case err == nil && known != nil:
 				take(known.Elections)
-			} else if err != nil && ctx.Err() == nil {
+			case err == nil:
+				take(Elections{})
+			case ctx.Err() == nil:
 				r.log.Warn("read elections: the last ones are kept", "error", err)
 			}
 		}
