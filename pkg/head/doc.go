@@ -14,5 +14,7 @@
 //     series, all samples whose append had returned when the selection began; of later ones it may see some.
 //   - What can't be kept is refused with an outcome, never with a panic: a malformed histogram, an append after Seal.
 //
-// A head is volatile: whoever needs its samples after a crash keeps a log of them.
+// A head is volatile: whoever needs its samples after a crash keeps a log of them. A snapshot of each series
+// (snapshot.go) spares reading that log from its beginning: sealed chunks never change, so only new ones are stored
+// again, and the open ones are restored with their encoder's state.
 package head

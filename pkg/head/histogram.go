@@ -94,7 +94,7 @@ func (s *Series) appendNewest(t int64, x anyHistogram) Outcome {
 // full tells whether the open chunk, of histograms, takes no more.
 func (s *Series) full() bool {
 	n := s.more.open.NumSamples()
-	return n >= s.head.Load().chunkSamples ||
+	return s.more.app == nil || n >= s.head.Load().chunkSamples ||
 		n >= chunkenc.MinSamplesPerHistogramChunk && len(s.more.open.Bytes()) >= chunkenc.TargetBytesPerHistogramChunk
 }
 

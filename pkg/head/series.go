@@ -61,8 +61,8 @@ type more struct {
 	late []sample // floats that came late, not sealed yet
 	tie  *sample  // a float that won against the newest of its time
 
-	open     chunkenc.Chunk // in the place of Series.open while the newest sample is a histogram
-	app      chunkenc.Appender
+	open     chunkenc.Chunk    // in the place of Series.open while the newest sample is a histogram
+	app      chunkenc.Appender // nil if the chunk was restored: it takes no more then
 	openMinT int64
 	tiny     []*chunk // late histograms, each in a chunk, not sealed yet
 }
