@@ -42,6 +42,7 @@ type bed struct {
 	instance string // "a" if it is empty
 	lowWater int64  // of the log, none if it is 0
 	fs       wal.FS // of the log, the system's if it is nil
+	pending  int64  // bytes that may wait for a sync, as usual if it is 0
 }
 
 // catalog remembers what was shipped. Where it is set to fail, it fails.
@@ -92,7 +93,7 @@ func newBedOf(t testing.TB, grace time.Duration) *bed {
 func (b *bed) make() {
 	cfg := Default()
 	cfg.HeadPeriod, cfg.Grace = config.Duration(24*time.Hour), config.Duration(b.grace)
-	o := wal.Options{ReserveBytes: -1, LowWater: -1, FS: b.fs}
+	o := wal.Options{ReserveBytes: -1, LowWater: -1, FS: b.fs, MaxPending: b.pending}
 	if b.lowWater != 0 {
 		o.LowWater = b.lowWater
 	}

@@ -158,7 +158,10 @@ func (i *Ingester) logBatch(e *epoch, r *resolved, b *series.Batch, batch []byte
 		if err == nil {
 			return pos, nil
 		}
-		st.term = wal.Term{} // what was marked as logged may not be
+		if b.Defines() || !st.scratch.Empty() {
+			st.term = wal.Term{} // what was marked as defined in the log may not be
+		}
+		st.next.Anew = true // and the values are not those of the log
 		if !errors.Is(err, wal.ErrTermOver) {
 			return wal.Position{}, logError(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ import (
 type faultyFS struct {
 	wal.OS
 	failSync atomic.Bool
+	syncs    sync.RWMutex // syncs wait while it is locked
 
 	mu    sync.Mutex
 	opens int           // so far
@@ -57,6 +59,8 @@ type faultyFile struct {
 var errSync = errors.New("sync failed")
 
 func (f faultyFile) Sync() error {
+	f.fs.syncs.RLock()
+	defer f.fs.syncs.RUnlock()
 	if f.fs.failSync.CompareAndSwap(true, false) {
 		return errSync
 	}
@@ -310,4 +314,46 @@ func TestValuesOutliveAFence(t *testing.T) {
 	if len(got) != len(want) || b.witness.since() != 0 {
 		t.Errorf("%d samples, want %d; complete since %d", len(got), len(want), b.witness.since())
 	}
+}
+
+// A log that can't keep up refuses batches. That spoils no value, and makes no series be defined once more: that would
+// be more to write, not less.
+func TestRefusedBatchesDefineNothingAnew(t *testing.T) {
+	b := newBedOf(t, time.Hour)
+	fs := &faultyFS{}
+	b.fs, b.pending = fs, 200
+	b.start()
+	want := pushRounds(b, 10)
+	st := b.stream(series.StreamID{Distributor: 1, Generation: 1})
+	round, refused := st.round, 0
+	fs.syncs.Lock()
+	var waiting []*Receipt
+	for i := range 10 {
+		var bl series.Builder
+		bl.Reset(st.id, tenant.Anonymous)
+		bl.Float(0, int64(100+i), math.Sqrt(float64(i)))
+		bl.Float(1, int64(100+i), math.Sqrt(float64(i)))
+		r, err := b.Push(bl.AppendTo(nil))
+		switch {
+		case errors.Is(err, wal.ErrOverloaded):
+			refused++
+		case err != nil:
+			t.Fatal(err)
+		default:
+			waiting = append(waiting, r)
+			want[fmt.Sprintf("m0@%d", 100+i)], want[fmt.Sprintf("m1@%d", 100+i)] = math.Sqrt(float64(i)), math.Sqrt(float64(i))
+		}
+	}
+	fs.syncs.Unlock()
+	for _, r := range waiting {
+		if _, err := r.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.push(func(bl *series.Builder) { bl.Float(1, 200, 0.3); want["m1@200"] = 0.3 })
+	if refused == 0 || st.round != round {
+		t.Errorf("%d batches were refused; rounds of definitions: %d, then %d", refused, round, st.round)
+	}
+	b.restart()
+	b.want(want)
 }

@@ -80,6 +80,9 @@ func ParseLogged(p []byte) (Batch, error) {
 	return b, nil
 }
 
+// Defines tells whether the batch defines numbers.
+func (b *Batch) Defines() bool { return len(b.definitions) > 0 }
+
 // Definitions calls f for every number defined. The labels are f's to keep.
 func (b *Batch) Definitions(f func(Number, labels.Labels) error) error {
 	r := reader{p: b.definitions}
