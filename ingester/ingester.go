@@ -90,18 +90,22 @@ type Ingester struct {
 	leaving   atomic.Bool
 	serving   atomic.Bool // from the end of the replay to the end of Run: reads are answered
 	progress  progress
+	snapshots snapshots
 }
 
 // New makes an ingester; Run starts it.
 func New(cfg Config, deps Dependencies) *Ingester {
-	return &Ingester{
+	i := &Ingester{
 		cfg: cfg, deps: deps, logger: deps.Logger,
 		metrics:  newMetrics(deps.Reg),
 		blocks:   newLocalBlocks(filepath.Join(deps.Dir, "blocks"), deps.Logger),
 		families: newFamilies(),
 		streams:  map[series.StreamID]*stream{},
+		backlog:  backlog{most: maxBacklog},
 		started:  map[uint64]time.Time{},
 	}
+	i.snapshots.i = i
+	return i
 }
 
 // Run takes batches until ctx ends, and replays the log meanwhile. Reads are answered from the end of the replay to the
@@ -147,6 +151,7 @@ func (i *Ingester) loops(ctx context.Context) error {
 	g.Go(func() error { return i.shipLoop(gctx) })
 	g.Go(func() error { return i.healLoop(gctx) })
 	g.Go(func() error { return i.cutLoop(gctx) })
+	g.Go(func() error { return i.snapshots.loop(gctx) })
 	return g.Wait()
 }
 

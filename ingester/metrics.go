@@ -9,7 +9,8 @@ type metrics struct {
 	reg                                                              prometheus.Registerer
 	samples, refused, discarded, lostRecords, logBytes               prometheus.Counter
 	fenced, rotations, cutBlocks, cutFailures, shipped, shipFailures prometheus.Counter
-	damagedBlocks                                                    prometheus.Counter
+	damagedBlocks, snapshots, snapshotFailures                       prometheus.Counter
+	replayed                                                         prometheus.Gauge
 	syncs                                                            prometheus.Histogram
 }
 
@@ -19,19 +20,22 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return f.NewCounter(prometheus.CounterOpts{Name: "varve_ingester_" + name, Help: help})
 	}
 	return &metrics{
-		reg:           reg,
-		samples:       count("samples_total", "Samples applied to heads, replayed ones included."),
-		refused:       count("refused_batches_total", "Batches that were not logged."),
-		discarded:     count("discarded_samples_total", "Samples that were logged and that a head refused. Anything but 0 is a bug."),
-		lostRecords:   count("lost_records_total", "Acked records that a damaged log has lost."),
-		damagedBlocks: count("damaged_blocks_total", "Local blocks that could not be read at the start and were set aside."),
-		logBytes:      count("log_bytes_total", "Bytes written to the log."),
-		fenced:        count("log_fenced_total", "How often a failed write or sync ended a segment of the log."),
-		rotations:     count("rotations_total", "Epochs that were ended."),
-		cutBlocks:     count("cut_blocks_total", "Blocks cut from heads."),
-		cutFailures:   count("cut_failures_total", "Failed attempts to cut an epoch."),
-		shipped:       count("shipped_blocks_total", "Blocks uploaded and entered in the catalog."),
-		shipFailures:  count("ship_failures_total", "Failed attempts to ship."),
+		reg:              reg,
+		samples:          count("samples_total", "Samples applied to heads, replayed ones included."),
+		refused:          count("refused_batches_total", "Batches that were not logged."),
+		discarded:        count("discarded_samples_total", "Samples that were logged and that a head refused. Anything but 0 is a bug."),
+		lostRecords:      count("lost_records_total", "Acked records that a damaged log has lost."),
+		snapshots:        count("snapshots_total", "Snapshots of heads written."),
+		snapshotFailures: count("snapshot_failures_total", "Failed attempts to write a snapshot. A restart then replays more of the log."),
+		damagedBlocks:    count("damaged_blocks_total", "Local blocks that could not be read at the start and were set aside."),
+		logBytes:         count("log_bytes_total", "Bytes written to the log."),
+		fenced:           count("log_fenced_total", "How often a failed write or sync ended a segment of the log."),
+		rotations:        count("rotations_total", "Epochs that were ended."),
+		cutBlocks:        count("cut_blocks_total", "Blocks cut from heads."),
+		cutFailures:      count("cut_failures_total", "Failed attempts to cut an epoch."),
+		shipped:          count("shipped_blocks_total", "Blocks uploaded and entered in the catalog."),
+		shipFailures:     count("ship_failures_total", "Failed attempts to ship."),
+		replayed:         f.NewGauge(prometheus.GaugeOpts{Name: "varve_ingester_replayed_records", Help: "Records of the log that the start replayed; a snapshot has the others."}),
 		syncs: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "varve_ingester_log_sync_seconds", Help: "Time of one sync of the log.",
 			NativeHistogramBucketFactor: 1.1, Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),

@@ -119,6 +119,7 @@ func (i *Ingester) pushNow(b *series.Batch, batch []byte) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	i.snapshots.samples.Add(int64(len(r.floats) + len(r.histograms)))
 	applied := make(chan struct{})
 	receipt := &Receipt{log: i.log, pos: pos, applied: applied}
 	e.inflight.Add(1)

@@ -13,12 +13,16 @@ import (
 const (
 	// maxBacklog bounds the bytes of the batches in the backlog, as they were sent; resolved, floats take 2.4 times that.
 	maxBacklog = 32 << 20
+	// floatBytes is what a float takes of them.
+	floatBytes = 10
 	// fewBatches are applied while writes wait.
 	fewBatches = 16
 )
 
 // backlog is the batches that were logged and wait to be applied.
 type backlog struct {
+	most int64 // bytes
+
 	mu      sync.Mutex
 	bytes   int64
 	batches []*resolved
@@ -28,7 +32,7 @@ type backlog struct {
 func (b *backlog) reserve(size int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.bytes > 0 && b.bytes+int64(size) > maxBacklog {
+	if b.bytes > 0 && b.bytes+int64(size) > b.most {
 		return false
 	}
 	b.bytes += int64(size)
@@ -76,6 +80,10 @@ func (i *Ingester) pushLate(b *series.Batch, batch []byte) (*Receipt, error) {
 		return nil, err
 	}
 	r.size = len(batch)
+	if n := floatBytes * len(r.floats); len(r.histograms)+len(r.exemplars)+len(r.metadata) == 0 && n < r.size {
+		i.backlog.free(r.size - n) // its definitions don't wait
+		r.size = n
+	}
 	i.backlog.add(r)
 	return &Receipt{log: i.log, pos: pos, applied: applied}, nil
 }

@@ -185,17 +185,15 @@ func (h *Head) AppendShared(dst []byte) []byte {
 	return h.exemplars.appendTo(dst)
 }
 
-// RestoreShared restores what AppendShared wrote, and returns what follows it. The series that it names must be there.
-// The error is ErrCorrupt.
-func (h *Head) RestoreShared(p []byte) (rest []byte, err error) {
-	d, all := decoder{p: p}, h.All()
+// RestoreShared restores what AppendShared wrote, and returns what follows it. All are the head's series in the places
+// that they had; exemplars of others are left out. The error is ErrCorrupt.
+func (h *Head) RestoreShared(p []byte, all []*Series) (rest []byte, err error) {
+	d := decoder{p: p}
 	h.late.Add(int64(d.uvarint()))
 	for n := d.uvarint(); n > 0 && !d.bad; n-- {
 		place := d.uvarint()
-		if e := d.exemplar(); !d.bad && place < uint64(len(all)) {
+		if e := d.exemplar(); !d.bad && place < uint64(len(all)) && all[place] != nil {
 			h.exemplars.add(heldExemplar{series: all[place], Exemplar: e})
-		} else {
-			d.bad = true
 		}
 	}
 	return d.rest("exemplars")

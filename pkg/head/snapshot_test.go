@@ -56,7 +56,7 @@ func (st *snapshots) restore(t testing.TB, from *Head, o Options) *Head {
 			t.Fatalf("open chunk: %v, %d bytes left", err, len(rest))
 		}
 	}
-	if rest, err := h.RestoreShared(append(st.shared, 7)); err != nil || len(rest) != 1 {
+	if rest, err := h.RestoreShared(append(st.shared, 7), h.All()); err != nil || len(rest) != 1 {
 		t.Fatalf("exemplars: %v, %d bytes left", err, len(rest))
 	}
 	return h
@@ -221,7 +221,7 @@ func FuzzRestore(f *testing.F) {
 		s := mustSeries(t, h, "a", "b")
 		_, err1 := s.RestoreSealed(sealed)
 		_, err2 := s.RestoreOpen(open)
-		_, err3 := h.RestoreShared(shared)
+		_, err3 := h.RestoreShared(shared, h.All())
 		for _, err := range []error{err1, err2, err3} {
 			if err != nil && !errors.Is(err, ErrCorrupt) {
 				t.Fatal(err)

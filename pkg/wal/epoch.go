@@ -55,6 +55,9 @@ func (l *Log) DropEpoch(epoch uint64) error {
 	return nil
 }
 
+// EpochDir is the directory of an epoch. What others put there goes with the epoch; names that end in .wal are the log's.
+func (l *Log) EpochDir(epoch uint64) string { return filepath.Join(l.o.Dir, epochName(epoch)) }
+
 // Epochs returns the epochs that have a directory, ascending.
 func (l *Log) Epochs() []uint64 {
 	l.mu.Lock()

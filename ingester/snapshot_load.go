@@ -1,0 +1,203 @@
+package ingester
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-io/varve/pkg/head"
+	"github.com/varve-io/varve/pkg/series"
+	"github.com/varve-io/varve/pkg/tenant"
+	"github.com/varve-io/varve/pkg/wal"
+)
+
+// loaded is an epoch as a snapshot had it.
+type loaded struct {
+	epoch   *epoch
+	started time.Time
+	from    uint64 // the first record that isn't in it
+	streams map[series.StreamID]*stream
+	records [][]byte // metric families
+
+	mu     sync.Mutex
+	series map[tenant.ID][]*head.Series // as the snapshot numbers them
+}
+
+// loadSnapshot fills the heads of an epoch from its snapshot; nil where there is none. After an error the heads hold
+// parts of it, which do no harm: the whole log brings the same samples.
+func (i *Ingester) loadSnapshot(ctx context.Context, e *epoch) (*loaded, error) {
+	dir := i.log.EpochDir(e.number)
+	open, err := os.Open(filepath.Join(dir, openName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer open.Close()
+	end, err := readEnd(open)
+	if err != nil {
+		return nil, err
+	}
+	chunks, err := os.Open(filepath.Join(dir, filepath.Base(end.chunks)))
+	if err != nil {
+		return nil, err
+	}
+	defer chunks.Close()
+	l := &loaded{
+		epoch: e, started: time.UnixMilli(end.started), from: end.record + 1,
+		streams: map[series.StreamID]*stream{}, series: map[tenant.ID][]*head.Series{},
+	}
+	// Chunks need the series, and streams do: they come first.
+	for _, pass := range []struct {
+		file   *os.File
+		length int64
+		apply  map[byte]func([]byte) error
+	}{
+		{chunks, end.length, map[byte]func([]byte) error{frameSeries: l.defineSeries}},
+		{chunks, end.length, map[byte]func([]byte) error{frameSealed: l.restoreSealed}},
+		{open, end.size, map[byte]func([]byte) error{
+			frameOpen: l.restoreOpen, frameShared: l.restoreShared, frameRecord: l.keepRecord, frameStream: l.restoreStream,
+		}},
+	} {
+		if err := eachFrame(ctx, pass.file, pass.length, pass.apply); err != nil {
+			return nil, fmt.Errorf("read %s: %w", filepath.Base(pass.file.Name()), err)
+		}
+	}
+	return l, nil
+}
+
+// eachFrame hands the frames of the kinds that apply knows to as many workers as there are cores. A payload is apply's
+// only until it returns.
+func eachFrame(ctx context.Context, file *os.File, length int64, apply map[byte]func([]byte) error) error {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	r := &frameReader{in: bufio.NewReaderSize(file, frameTarget), left: length, wanted: func(k byte) bool { return apply[k] != nil }}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for ctx.Err() == nil {
+		f, err := r.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		g.Go(func() error {
+			defer f.done()
+			return apply[f.kind](f.payload)
+		})
+	}
+	return g.Wait()
+}
+
+// defineSeries makes the series of a batch of definitions.
+func (l *loaded) defineSeries(p []byte) error {
+	b, err := series.ParseBatch(p)
+	if err != nil {
+		return err
+	}
+	h := l.epoch.head(b.Tenant)
+	var numbers []series.Number
+	var made []*head.Series
+	err = b.Definitions(func(n series.Number, ls labels.Labels) error {
+		if n >= maxNumber {
+			return errSnapshot
+		}
+		s, _, err := h.Series(ls)
+		numbers, made = append(numbers, n), append(made, s)
+		return err
+	})
+	if err != nil || len(made) == 0 {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.series[b.Tenant]
+	if most := int(slices.Max(numbers)) + 1; most > len(all) {
+		all = append(all, make([]*head.Series, most-len(all))...)
+	}
+	for k, n := range numbers {
+		all[n] = made[k]
+	}
+	l.series[b.Tenant] = all
+	return nil
+}
+
+// of begins to read a frame of one tenant's.
+func (l *loaded) of(p []byte) (fields, tenant.ID, []*head.Series, error) {
+	f := fields{p: p}
+	id, err := tenant.Parse(string(f.bytes()))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return f, id, l.series[id], err
+}
+
+func (l *loaded) restoreSealed(p []byte) error {
+	return l.restore(p, (*head.Series).RestoreSealed)
+}
+
+func (l *loaded) restoreOpen(p []byte) error {
+	return l.restore(p, (*head.Series).RestoreOpen)
+}
+
+// restore hands each series what the frame has of it.
+func (l *loaded) restore(p []byte, do func(*head.Series, []byte) ([]byte, error)) error {
+	f, id, all, err := l.of(p)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSnapshot, err)
+	}
+	for len(f.p) > 0 {
+		k := f.uvarint()
+		if f.bad || k >= uint64(len(all)) || all[k] == nil {
+			return fmt.Errorf("%w: series %d of tenant %s", errSnapshot, k, id)
+		}
+		if f.p, err = do(all[k], f.p); err != nil {
+			return fmt.Errorf("%w: series %d of tenant %s: %w", errSnapshot, k, id, err)
+		}
+	}
+	return f.err("series")
+}
+
+func (l *loaded) restoreShared(p []byte) error {
+	f, id, all, err := l.of(p)
+	if err == nil {
+		_, err = l.epoch.head(id).RestoreShared(f.p, all)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: tenant %s: %w", errSnapshot, id, err)
+	}
+	return nil
+}
+
+func (l *loaded) restoreStream(p []byte) error {
+	st, err := readStream(p, wal.Term{Epoch: l.epoch.number}, l.series)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams[st.id] = st
+	return nil
+}
+
+// keepRecord keeps a record that is to be applied before those of the log.
+func (l *loaded) keepRecord(p []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records = append(l.records, slices.Clone(p))
+	return nil
+}
