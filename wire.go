@@ -229,6 +229,12 @@ func (p *process) distributor(s *shared) error {
 	}
 	if s.cluster != nil {
 		deps.Elections = s.cluster
+	} else {
+		file, err := ring.OpenElectionFile(filepath.Join(p.cfg.DataDir, "elections"), p.logger)
+		if err != nil {
+			return err
+		}
+		deps.Elections = file
 	}
 	d := distributor.New(p.cfg.Distributor, deps)
 	for _, path := range distributor.Paths {

@@ -41,7 +41,7 @@ type Dependencies struct {
 	Dialer Dialer
 	Limits Limits
 	Auth   Authenticator
-	// Elections is nil for a process that is alone.
+	// Elections is nil where elections are not shared, and forgotten with the process.
 	Elections Elections
 	Logger    *slog.Logger
 	Reg       prometheus.Registerer

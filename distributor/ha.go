@@ -50,10 +50,11 @@ type contest struct {
 }
 
 func newElections(share Elections, log *slog.Logger, m *metrics) *elections {
-	return &elections{
-		share: share, log: log, metrics: m, wake: make(chan struct{}, 1),
-		known: share == nil, contests: map[ring.Contest]*contest{},
+	e := &elections{share: share, log: log, metrics: m, wake: make(chan struct{}, 1), contests: map[ring.Contest]*contest{}}
+	if share == nil {
+		e.share, e.known = solitude{}, true
 	}
+	return e
 }
 
 // mandate is under which election samples of a replica are stored.
@@ -208,9 +209,6 @@ const electionsTick = time.Second
 
 // run tells others of elections, and hears of theirs, until ctx ends.
 func (s *elections) run(ctx context.Context, clock func() time.Time) {
-	if s.share == nil {
-		s.share = solitude{}
-	}
 	var watching sync.WaitGroup
 	watching.Go(func() { s.share.WatchElections(ctx, func(all ring.Elections) { s.take(all, clock()) }) })
 	defer watching.Wait()
@@ -241,7 +239,7 @@ func (s *elections) publish(ctx context.Context, now time.Time, last bool) {
 	}
 }
 
-// solitude is a process that is alone: nobody is told, and nobody tells.
+// solitude is where nobody is told, and nobody tells.
 type solitude struct{}
 
 func (solitude) PublishElections(context.Context, ring.Elections) error { return nil }

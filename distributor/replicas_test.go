@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -190,6 +191,47 @@ func TestElectionsMustBeKnown(t *testing.T) {
 		y.elections.take(ring.Elections{{Tenant: "anonymous", Cluster: "eu"}: {Term: 3, Replica: "b", Seen: time.Now().Unix()}}, time.Now())
 		y.expect("eu", "a", 0, 1, "x")
 		y.expect("eu", "b", 1, 0, "x")
+	})
+}
+
+// A restart changes no election, and forgets no floor.
+func TestElectionsOutliveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "elections")
+		k := ring.Contest{Tenant: "t", Cluster: "c"}
+		during := func(f func(*elections)) {
+			share, err := ring.OpenElectionFile(file, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := newElections(share, slog.New(slog.DiscardHandler), newMetrics(prometheus.NewRegistry()))
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); e.run(ctx, time.Now) }()
+			synctest.Wait()
+			f(e)
+			cancel()
+			<-done
+		}
+		newest := time.Now().UnixMilli()
+		during(func(e *elections) {
+			m, err := e.ask(k, "b", testTimeout, time.Now())
+			if err != nil || m.term != 1 {
+				t.Fatal(m, err)
+			}
+			e.heard(k, m.term, time.Now())
+			e.stored(k, "b", newest, time.Now())
+		})
+		time.Sleep(time.Minute)
+		during(func(e *elections) {
+			if m, err := e.ask(k, "a", testTimeout, time.Now()); m.term != 0 || err != nil {
+				t.Errorf("a is elected, though b has had no time to come back: %+v, %v", m, err)
+			}
+			time.Sleep(testTimeout + time.Second)
+			if m, err := e.ask(k, "a", testTimeout, time.Now()); m != (mandate{2, newest}) || err != nil {
+				t.Errorf("%+v, %v", m, err)
+			}
+		})
 	})
 }
 

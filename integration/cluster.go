@@ -89,6 +89,16 @@ func (c *Cluster) AddPartition(t testing.TB) []*Node {
 	return owners
 }
 
+// AddDistributor starts one more distributor and waits until it is ready.
+func (c *Cluster) AddDistributor(t testing.TB, name string) *Node {
+	t.Helper()
+	n, r := c.base, c.ring
+	n.name, n.target, n.ring = name, "distributor", &r
+	d := newNode(t, n)
+	StartAll(d)
+	return d
+}
+
 // StartAll starts nodes, all at once, and returns how long it took until all were ready.
 func StartAll(nodes ...*Node) time.Duration {
 	begin := time.Now()

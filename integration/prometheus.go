@@ -16,6 +16,8 @@ type PrometheusConfig struct {
 	RemoteWrite  string   // URL; none if empty
 	RemoteWrite2 bool     // by remote write 2.0, and classic histograms turned to custom buckets
 	Tenant       string   // to write as
+	Cluster      string   // of an HA pair, and
+	Replica      string   // which of it this is; none if empty
 }
 
 // PrometheusServer is a real Prometheus.
@@ -71,10 +73,11 @@ func (c PrometheusConfig) yaml(self string) string {
   scrape_interval: 1s
   scrape_native_histograms: true
   convert_classic_histograms_to_nhcb: %t
+  external_labels: %s
 scrape_configs:
   - job_name: %s
     static_configs: [{targets: [%q]}]
-`, c.RemoteWrite2, c.Name, self)
+`, c.RemoteWrite2, c.externalLabels(), c.Name, self)
 	for i, target := range c.Targets {
 		fmt.Fprintf(&b, "  - job_name: target-%d\n    static_configs: [{targets: [%q]}]\n", i, target)
 	}
@@ -94,6 +97,13 @@ scrape_configs:
     queue_config: {batch_send_deadline: 500ms, min_backoff: 50ms, max_backoff: 500ms}
 `, c.RemoteWrite, message, c.Tenant)
 	return b.String()
+}
+
+func (c PrometheusConfig) externalLabels() string {
+	if c.Replica == "" {
+		return "{}"
+	}
+	return fmt.Sprintf("{cluster: %q, __replica__: %q}", c.Cluster, c.Replica)
 }
 
 // WaitWritten waits until the Prometheus has an ack for every sample up to a time.

@@ -1,8 +1,13 @@
 package ring
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,6 +169,49 @@ func awaitElection(t *testing.T, heard <-chan Elections, c Contest, want Electio
 		case <-deadline:
 			t.Fatalf("heard %+v of %v, want %+v", last, c, want)
 		}
+	}
+}
+
+// A process that is alone knows after a restart whom it had elected.
+func TestElectionFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "elections")
+	var log bytes.Buffer
+	open := func() (*ElectionFile, Elections) {
+		t.Helper()
+		f, err := OpenElectionFile(path, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all Elections
+		ctx, cancel := context.WithCancel(t.Context())
+		f.WatchElections(ctx, func(e Elections) { all = e; cancel() })
+		return f, all
+	}
+	f, all := open()
+	if len(all) != 0 {
+		t.Errorf("at first: %v", all)
+	}
+	now, c := time.Now().Unix(), Contest{"team-a", "eu"}
+	for i, e := range []Election{{Term: 1, Replica: "a", Newest: 5, Seen: now}, {Term: 2, Replica: "b", Seen: now}} {
+		if err := f.PublishElections(t.Context(), Elections{c: e, {"team-a", "old"}: {Term: 1, Seen: 1}}); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	_, all = open()
+	if diff := cmp.Diff(Elections{c: {Term: 2, Replica: "b", Floor: 5, Seen: now}}, all); diff != "" {
+		t.Error(diff)
+	}
+	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v", files, err)
+	}
+	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, all = open(); len(all) != 0 || !strings.Contains(log.String(), "damaged") {
+		t.Errorf("%v; the log says %q", all, log.String())
+	}
+	if _, err := OpenElectionFile(filepath.Dir(path), nil); err == nil {
+		t.Error("a directory is no file")
 	}
 }
 
