@@ -142,13 +142,13 @@ func (r *request) writeOut(n int) error {
 }
 
 // hold makes sure that so many bytes of all requests' memory are this one's. One that needs more than there is gets it
-// when it is alone.
+// when it is alone. One tenant can't have all of it while others write: memory.take.
 func (r *request) hold(n int64) error {
 	more := min(n, int64(r.d.cfg.MaxInflightBytes)) - r.held
 	if more <= 0 {
 		return nil
 	}
-	if !r.d.inflight.TryAcquire(more) {
+	if !r.d.inflight.take(r.holder, r.held, more) {
 		return fmt.Errorf("%w (distributor.max_inflight_bytes=%s)", errOverload, r.d.cfg.MaxInflightBytes)
 	}
 	r.held += more
@@ -157,8 +157,10 @@ func (r *request) hold(n int64) error {
 
 // release gives back the memory that the request held.
 func (r *request) release() {
-	r.d.inflight.Release(r.held)
-	r.held = 0
+	if r.held > 0 {
+		r.d.inflight.giveBack(r.holder, r.held)
+		r.held = 0
+	}
 	for _, p := range r.order {
 		p.forget()
 	}

@@ -228,6 +228,7 @@ func TestWhatARequestWritesOutIsBounded(t *testing.T) {
 		}
 		body = longLabels(t, 500, 3500, time.Now())
 		other := newRequest(y.Distributor)
+		other.holder = y.sender(tenant.Anonymous)
 		if err := other.hold(int64(y.cfg.MaxInflightBytes - 16*config.MiB)); err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +240,7 @@ func TestWhatARequestWritesOutIsBounded(t *testing.T) {
 		if err := push(body); err != nil {
 			t.Error(err)
 		}
-		if !y.inflight.TryAcquire(int64(config.GiB)) {
+		if y.inflight.free != int64(config.GiB) || other.holder.held != 0 {
 			t.Error("memory was not given back")
 		}
 	})
@@ -256,6 +257,7 @@ func TestARequestIsChargedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.sender = y.sender(tenant.Anonymous)
+		r.holder = r.sender
 		for n := range 3 {
 			if err := r.build(); err != nil {
 				t.Fatalf("building %d: %v", n, err)

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/varve-io/varve/pkg/remote"
 )
 
 // diary is what a tenant was refused, or lost by its own rules, for as long as the distributor knows the tenant. It
@@ -81,6 +83,15 @@ func (d *diary) took(now time.Time, w Written, created int, lists ...*refusals) 
 		for _, why := range l.order {
 			d.note(now, why, l.by[why].samples, l.by[why].first)
 		}
+	}
+}
+
+// leftOut notes what could not be translated into samples.
+func (d *diary) leftOut(now time.Time, refused []remote.Refusal) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range refused {
+		d.note(now, reason(r.Reason), r.Count, r.First)
 	}
 }
 

@@ -6,11 +6,11 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/varve-io/varve/pkg/remote"
 	"github.com/varve-io/varve/pkg/ring"
@@ -58,7 +58,8 @@ type Distributor struct {
 	hasher      remote.Hasher
 	incarnation uint64
 	since       time.Time
-	inflight    *semaphore.Weighted
+	inflight    memory
+	turns       *turns
 	requests    sync.Pool
 	translators sync.Pool // of *remote.Translation
 	versions    *versions
@@ -80,7 +81,8 @@ func New(cfg Config, deps Dependencies) *Distributor {
 		metrics:     newMetrics(deps.Reg),
 		hasher:      remote.NewHasher(),
 		incarnation: binary.LittleEndian.Uint64(incarnation[:]),
-		inflight:    semaphore.NewWeighted(int64(cfg.MaxInflightBytes)),
+		inflight:    memory{free: int64(cfg.MaxInflightBytes)},
+		turns:       newTurns(turnBytes * int64(runtime.GOMAXPROCS(0))),
 		tenants:     map[tenant.ID]*sender{},
 		streams:     map[int32]*stream{},
 		versions:    newVersions(),

@@ -67,6 +67,7 @@ func (d *Distributor) write(r *http.Request, store func(*request, *http.Request,
 	req := d.requests.Get().(*request)
 	defer d.requests.Put(req)
 	defer req.release()
+	req.holder = d.sender(identity.Tenant())
 	if err := req.hold(weight); err != nil {
 		return Written{}, err
 	}

@@ -57,10 +57,11 @@ type request struct {
 	view      *ring.View
 	written   Written
 	sent      int
-	exemplars int   // seen
-	charged   int   // samples that the tenant's rate was charged with
-	out       int64 // bytes of definitions, descriptions and exemplars in batches
-	held      int64 // bytes of all requests' memory
+	exemplars int     // seen
+	charged   int     // samples that the tenant's rate was charged with
+	out       int64   // bytes of definitions, descriptions and exemplars in batches
+	held      int64   // bytes of all requests' memory,
+	holder    *sender // of what this tenant may have of it
 	parts     map[int32]*part
 	order     []*part
 	latest    *part // where the series before went
@@ -75,11 +76,18 @@ func newRequest(d *Distributor) *request {
 // ErrUnavailable, or are a *tenant.LimitError. After ErrUnavailable some of it may be stored, and the sender sends all of
 // it again; Written then says what is known to be.
 func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, body []byte) (Written, error) {
+	defer r.release()
+	r.sender, r.charged = r.d.sender(id), 0
+	if r.held == 0 {
+		r.holder = r.sender
+	}
+	if err := r.d.turns.begin(ctx, r.sender, int64(len(body)), time.Duration(r.d.cfg.AckTimeout)); err != nil {
+		return Written{}, err
+	}
+	defer r.d.turns.end(r.sender, int64(len(body)))
 	if err := r.decoder.Reset(p, body); err != nil {
 		return Written{}, err
 	}
-	defer r.release()
-	r.sender, r.charged = r.d.sender(id), 0
 	for range maxRebuilds {
 		err := r.build()
 		if err == nil {

@@ -18,6 +18,8 @@ type sender struct {
 	creation *rate.Limiter
 	diary    diary
 	replicas replicas
+	held     int64 // bytes of its requests in memory; memory.mu guards it
+	working  int64 // inflated bytes of those that are worked on; turns.mu guards it
 }
 
 // newSender begins with full quotas: a sender that starts brings all its series at once.

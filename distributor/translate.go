@@ -35,6 +35,7 @@ func (r *request) translated(h *http.Request, id tenant.ID, translate func(*remo
 	if err == nil {
 		w.leaveOut(t)
 		d.metrics.leftOut(t)
+		r.sender.diary.leftOut(r.now, t.Refused)
 	}
 	return w, err
 }
