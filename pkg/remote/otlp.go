@@ -66,7 +66,7 @@ func (t *Translation) OTLP(body []byte, o OTLPOptions) error {
 		return a.err
 	}
 	if err != nil {
-		return fmt.Errorf("%w: OTLP: %w", ErrMalformed, first(err))
+		return fmt.Errorf("%w: OTLP: translate: %w", ErrMalformed, first(err))
 	}
 	return nil
 }
