@@ -7,12 +7,13 @@ PARTS := .parts
 BIN   := $(PARTS)/bin
 
 # The real parts of tools/parts: programs that tests start beside varve. Each is built again when a pin moves.
-GO_PARTS := prometheus promtool versitygw fake-gcs-server etcd
+GO_PARTS := prometheus promtool versitygw fake-gcs-server etcd telemetrygen
 prometheus_PKG      := github.com/prometheus/prometheus/cmd/prometheus
 promtool_PKG        := github.com/prometheus/prometheus/cmd/promtool
 versitygw_PKG       := github.com/versity/versitygw/cmd/versitygw
 fake-gcs-server_PKG := github.com/fsouza/fake-gcs-server
 etcd_PKG            := go.etcd.io/etcd/server/v3
+telemetrygen_PKG    := github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
 
 .PHONY: build run test unit integration soak bench check lint parts clean
 .DEFAULT_GOAL := build

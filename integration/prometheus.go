@@ -42,8 +42,8 @@ func Prometheus(t testing.TB, config PrometheusConfig) *PrometheusServer {
 		Path: part(t, "bin", "prometheus"),
 		Args: []string{
 			"--config.file=" + file, "--storage.tsdb.path=" + filepath.Join(dir, "data"),
-			"--web.listen-address=" + p.Address, "--web.enable-remote-write-receiver",
-			"--enable-feature=exemplar-storage,metadata-wal-records", "--scrape.discovery-reload-interval=100ms",
+			"--web.listen-address=" + p.Address, "--web.enable-remote-write-receiver", "--web.enable-otlp-receiver",
+			"--enable-feature=exemplar-storage,metadata-wal-records,otlp-native-delta-ingestion", "--scrape.discovery-reload-interval=100ms",
 		},
 		Ready: p.URL + "/-/ready",
 	})
