@@ -26,9 +26,14 @@ func (r *request) otlp(h *http.Request, id tenant.ID) (Written, error) {
 	return r.translated(h, id, func(t *remote.Translation, body []byte) error {
 		win := newWindow(r.now, r.lim)
 		return t.OTLP(body, remote.OTLPOptions{
-			JSON:    media == otlpJSON,
-			Names:   otlptranslator.TranslationStrategyOption(r.lim.OTLPTranslationStrategy),
-			Promote: r.lim.OTLPPromoteResourceAttributes,
+			JSON:      media == otlpJSON,
+			Names:     otlptranslator.TranslationStrategyOption(r.lim.OTLPTranslationStrategy),
+			Promote:   r.lim.OTLPPromoteResourceAttributes,
+			MaxLabels: int64(r.lim.MaxLabelsSize),
+			OverLabels: func(n int64) (string, string) {
+				v := over(tenant.MaxLabelsSize, r.lim.MaxLabelsSize, "attributes have %d bytes", n)
+				return string(v.why), v.text
+			},
 			Window: func(at int64) (string, string) {
 				if v := win.check(at); v != nil {
 					return string(v.why), v.text

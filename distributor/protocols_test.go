@@ -3,11 +3,14 @@ package distributor_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -256,5 +259,70 @@ func TestProtocolsOfOthers(t *testing.T) {
 	}
 	if w := b.serve(post("/api/v1/import/prometheus", "", "application/openmetrics-text; version=1.0.0", []byte("m 1\n# EOF\n"))); w.Code != 204 {
 		t.Errorf("OpenMetrics: %d %s", w.Code, w.Body)
+	}
+}
+
+// H9 and H3 for OTLP: what would cost a careless server its memory, its stack or its time is refused, soon and cheaply.
+func TestHostileOTLP(t *testing.T) {
+	b := newBed(t, options{change: func(c *distributor.Config) { c.MaxInflightBytes = 256 * config.MiB }})
+	now := binary.LittleEndian.AppendUint64([]byte{3<<3 | 1}, uint64(b.now.UnixNano()))
+	point := append(now, binary.LittleEndian.AppendUint64([]byte{6<<3 | 1}, 1)...) // as_int
+	text := func(id int, s string) []byte { return field(id, []byte(s)) }
+	attribute := func(key string, value []byte) []byte { return slices.Concat(text(1, key), field(2, value)) }
+	gauge := func(points []byte) []byte { return field(2, slices.Concat(text(1, "m"), field(5, points))) }
+	request := func(resource, metrics []byte) []byte {
+		return field(1, slices.Concat(field(1, resource), field(2, metrics)))
+	}
+	nested := text(1, "x")
+	for range 5000 {
+		nested = field(5, field(1, nested))
+	}
+	long := func(n int) []byte { return field(1, attribute("service.name", text(1, strings.Repeat("x", n)))) }
+	series := func(n int) []byte {
+		var p []byte
+		for i := range n {
+			p = append(p, field(1, append(point, field(7, attribute("i", text(1, fmt.Sprint(i))))...))...)
+		}
+		return p
+	}
+	bounds := append(point, field(7, times(500_000, binary.LittleEndian.AppendUint64(nil, 1)))...)
+	bounds = append(bounds, field(6, times(500_000, binary.LittleEndian.AppendUint64(nil, 1)))...)
+	for _, tt := range []struct {
+		name  string
+		body  []byte
+		codes []int
+		says  string
+	}{
+		{"4 million empty resources", times(4<<20, field(1, nil)), []int{413}, "max_inflight_bytes"},
+		{"4 million empty metrics", request(nil, times(4<<20, field(2, nil))), []int{413}, "max_inflight_bytes"},
+		{"4 million empty points", request(nil, gauge(times(4<<20, field(1, nil)))), []int{413}, "max_inflight_bytes"},
+		{"4 million empty attributes", request(times(4<<20, field(1, nil)), nil), []int{413}, "max_inflight_bytes"},
+		{"attributes nested without end", request(field(1, attribute("a", nested)), gauge(field(1, point))), []int{400}, "nested"},
+		{"a long name for many series", request(long(16<<20), gauge(series(10_000))), []int{200}, "max_labels_size"},
+		{"a name that all labels' bytes can hold", request(long(30<<10), gauge(series(10_000))), []int{413}, "written out"},
+		{"half a million bounds", request(long(4000), field(2, slices.Concat(text(1, "m"), field(9, slices.Concat([]byte{2 << 3, 2}, field(1, bounds)))))), []int{413}, "written out"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w *httptest.ResponseRecorder
+			took, allocated := time.Hour, uint64(math.MaxUint64)
+			for range 5 { // the machine may be busy with something else
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				begun := time.Now()
+				w = b.serve(post("/otlp/v1/metrics", "hostile", "application/x-protobuf", tt.body))
+				took = min(took, time.Since(begun))
+				runtime.ReadMemStats(&after)
+				if allocated = min(allocated, after.TotalAlloc-before.TotalAlloc); took < goal && allocated < most {
+					break
+				}
+			}
+			t.Logf("%v, %d MiB, of a body of %d KiB", took, allocated>>20, len(tt.body)>>10)
+			if !slices.Contains(tt.codes, w.Code) || !strings.Contains(w.Body.String(), tt.says) {
+				t.Errorf("status %d, want one of %v that says %q: %.300s", w.Code, tt.codes, tt.says, w.Body)
+			}
+			if took > 2*goal || allocated > most {
+				t.Errorf("it took %v and %d MiB, want less than %v and %d MiB", took, allocated>>20, 2*goal, most>>20)
+			}
+		})
 	}
 }

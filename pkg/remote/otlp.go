@@ -20,6 +20,10 @@ type OTLPOptions struct {
 	Names otlptranslator.TranslationStrategyOption
 	// Promote names the resource attributes that every series of the resource gets as labels.
 	Promote []string
+	// MaxLabels is how many bytes the attributes of a data point may have, or those of a resource that all its series
+	// get, and OverLabels the reason and the text for what has more.
+	MaxLabels  int64
+	OverLabels func(bytes int64) (reason, text string)
 	// Window says why a time (Unix milliseconds) is not taken: a reason and its text; both are empty where it is.
 	Window func(int64) (reason, text string)
 }
@@ -30,12 +34,9 @@ type OTLPOptions struct {
 // are Bounds.Hold's. Formats: opentelemetry-proto's collector/metrics/v1/metrics_service.proto, and
 // https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics.
 func (t *Translation) OTLP(body []byte, o OTLPOptions) error {
-	cost, err := otlpCost(body, o.JSON)
+	cost, err := otlpCost(body, o.JSON, t.bounds.Memory)
 	if err != nil {
 		return err
-	}
-	if cost > t.bounds.Memory {
-		return fmt.Errorf("%w: reading it takes %d bytes of memory, at most %d may be used (distributor.max_inflight_bytes)", ErrTooLarge, cost, t.bounds.Memory)
 	}
 	t.base += cost
 	if err := t.room(); err != nil {

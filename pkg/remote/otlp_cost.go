@@ -46,52 +46,70 @@ func otlpMessages() *message {
 }
 
 // otlpCost is about how many bytes of memory reading a request takes. Two bytes can be a message that takes hundreds, and
-// nesting takes stack, so both are looked at before the request is read. Errors wrap ErrMalformed.
-func otlpCost(body []byte, json bool) (int64, error) {
+// nesting takes stack, so both are looked at before the request is read. Errors wrap ErrMalformed, or ErrTooLarge where it
+// would take more than most.
+func otlpCost(body []byte, json bool, most int64) (int64, error) {
+	s := costs{sum: int64(len(body)), most: most}
 	if json {
-		return jsonCost(body)
+		err := s.json(body)
+		return s.sum, err
 	}
-	n, err := otlpRequest.cost(body, 0)
-	return n + int64(len(body)), err
+	err := s.protobuf(otlpRequest, body, 0)
+	return s.sum, err
 }
 
-func (m *message) cost(p []byte, depth int) (n int64, err error) {
+// costs adds up what parts of a request cost.
+type costs struct{ sum, most int64 }
+
+func (s *costs) add(n int64) error {
+	if s.sum += n; s.sum > s.most {
+		return fmt.Errorf("%w: reading it takes more than %d bytes of memory (distributor.max_inflight_bytes)", ErrTooLarge, s.most)
+	}
+	return nil
+}
+
+func (s *costs) protobuf(m *message, p []byte, depth int) error {
 	if depth > maxNesting {
-		return 0, tooDeep(maxNesting)
+		return tooDeep(maxNesting)
 	}
 	w := fields{p: p}
 	for w.next() {
-		if w.wire != wireBytes {
+		if w.wire != wireBytes || w.id >= uint64(len(m.fields)) {
 			continue
 		}
+		cost, inner := int64(0), m.fields[w.id]
 		if w.id == m.packed[0] || w.id == m.packed[1] {
-			n += 8 * int64(len(w.data))
+			cost = 8 * int64(len(w.data))
 		}
-		if w.id >= uint64(len(m.fields)) || m.fields[w.id] == nil {
+		if inner != nil {
+			cost = inner.bytes
+		}
+		if err := s.add(cost); err != nil {
+			return err
+		}
+		if inner == nil {
 			continue
 		}
-		inner, err := m.fields[w.id].cost(w.data, depth+1)
-		if err != nil {
-			return 0, err
+		if err := s.protobuf(inner, w.data, depth+1); err != nil {
+			return err
 		}
-		n += m.fields[w.id].bytes + inner
 	}
-	return n, w.err("ExportMetricsServiceRequest")
+	return w.err("ExportMetricsServiceRequest")
 }
 
 func tooDeep(most int) error {
 	return fmt.Errorf("%w: OTLP: its messages are nested more than %d deep", ErrMalformed, most)
 }
 
-// perObject is what an object of JSON takes; a value of an array takes less than perValue.
+// perObject is what an object or array of JSON takes; a value of an array takes less than perValue.
 const (
 	perObject = 192
 	perValue  = 8
 )
 
-func jsonCost(body []byte) (int64, error) {
-	n, depth, quoted := int64(len(body)), 0, false
-	for i := 0; i < len(body); i++ {
+func (s *costs) json(body []byte) (err error) {
+	depth, quoted := 0, false
+	for i := 0; i < len(body) && err == nil; i++ {
 		c := body[i]
 		switch {
 		case quoted && c == '\\':
@@ -101,14 +119,14 @@ func jsonCost(body []byte) (int64, error) {
 		case quoted:
 		case c == '{' || c == '[':
 			if depth++; depth > maxNestingJSON {
-				return 0, tooDeep(maxNestingJSON)
+				return tooDeep(maxNestingJSON)
 			}
-			n += perObject
+			err = s.add(perObject)
 		case c == '}' || c == ']':
 			depth--
 		case c == ',':
-			n += perValue
+			err = s.add(perValue)
 		}
 	}
-	return n, nil
+	return err
 }

@@ -3,6 +3,7 @@ package remote
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/otlptranslator"
@@ -33,13 +34,11 @@ func newInspection(t *Translation, o *OTLPOptions) *inspection {
 
 func (i *inspection) metrics(md pmetric.Metrics) {
 	md.ResourceMetrics().RemoveIf(func(rm pmetric.ResourceMetrics) bool {
-		name, bad := i.unnameable(rm.Resource().Attributes())
+		why, text := i.resource(rm.Resource().Attributes())
 		rm.ScopeMetrics().RemoveIf(func(sm pmetric.ScopeMetrics) bool {
 			sm.Metrics().RemoveIf(func(m pmetric.Metric) bool {
-				if bad {
-					i.t.refuse(invalidLabels, pointsOf(m), func() string {
-						return fmt.Sprintf("resource attribute %q has no letter or digit that a label's name could have", shortened(name))
-					})
+				if why != "" {
+					i.t.refuse(why, pointsOf(m), func() string { return "resource: " + text })
 					return true
 				}
 				return i.metric(m)
@@ -115,13 +114,55 @@ func (i *inspection) point(m pmetric.Metric, at pcommon.Timestamp, attributes pc
 		i.t.refuse(why, 1, func() string { return fmt.Sprintf("metric %q: %s", shortened(m.Name()), text) })
 		return true
 	}
-	if name, bad := i.unnameable(attributes); bad {
-		i.t.refuse(invalidLabels, 1, func() string {
-			return fmt.Sprintf("metric %q: attribute %q has no letter or digit that a label's name could have", shortened(m.Name()), shortened(name))
-		})
+	if why, text := i.attributes(attributes, func(string) bool { return true }); why != "" {
+		i.t.refuse(why, 1, func() string { return fmt.Sprintf("metric %q: %s", shortened(m.Name()), text) })
 		return true
 	}
 	return false
+}
+
+// resource says why nothing of a resource can be stored. Those of its attributes that all its series get are bounded.
+func (i *inspection) resource(attributes pcommon.Map) (why, text string) {
+	return i.attributes(attributes, func(key string) bool {
+		return strings.HasPrefix(key, "service.") || slices.Contains(i.o.Promote, key)
+	})
+}
+
+// attributes says why they can't be labels. The sizes of those that count are looked at here, too, because the
+// translator makes labels of them for each point, which the distributor would only then refuse.
+func (i *inspection) attributes(attributes pcommon.Map, counts func(key string) bool) (why, text string) {
+	if name, bad := i.unnameable(attributes); bad {
+		return invalidLabels, fmt.Sprintf("attribute %q has no letter or digit that a label's name could have", shortened(name))
+	}
+	size := int64(0)
+	for key, value := range attributes.All() {
+		if counts(key) {
+			size += int64(len(key)) + sizeOf(value)
+		}
+	}
+	if size > i.o.MaxLabels {
+		return i.o.OverLabels(size)
+	}
+	return "", ""
+}
+
+// sizeOf is about how many bytes a value has as a label's.
+func sizeOf(v pcommon.Value) (n int64) {
+	switch v.Type() {
+	case pcommon.ValueTypeStr:
+		return int64(len(v.Str()))
+	case pcommon.ValueTypeBytes:
+		return int64(v.Bytes().Len())
+	case pcommon.ValueTypeSlice:
+		for _, item := range v.Slice().All() {
+			n += 1 + sizeOf(item)
+		}
+	case pcommon.ValueTypeMap:
+		for key, item := range v.Map().All() {
+			n += int64(len(key)) + sizeOf(item)
+		}
+	}
+	return n
 }
 
 func (i *inspection) exemplars(es pmetric.ExemplarSlice) {

@@ -3,6 +3,8 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -12,7 +14,9 @@ import (
 )
 
 func otlpOptions() OTLPOptions {
-	return OTLPOptions{JSON: true, Names: otlptranslator.UnderscoreEscapingWithSuffixes, Window: func(at int64) (string, string) {
+	return OTLPOptions{JSON: true, Names: otlptranslator.UnderscoreEscapingWithSuffixes, MaxLabels: 20_000, OverLabels: func(n int64) (string, string) {
+		return "max_labels_size", fmt.Sprint(n, " bytes")
+	}, Window: func(at int64) (string, string) {
 		if at < now-3600_000 {
 			return "past_window", "too old"
 		}
@@ -96,7 +100,11 @@ func TestOTLP(t *testing.T) {
 				`refused invalid_histogram 1: a point of metric "e" has scale -5, at least -4 can be stored`,
 			}},
 		{"a resource that can't be named", metrics(attribute("_", "x"), `{"name":"g","gauge":{"dataPoints":[{`+timed(0)+`,"asInt":1}]}}`), nil,
-			[]string{`refused invalid_labels 1: resource attribute "_" has no letter or digit that a label's name could have`}},
+			[]string{`refused invalid_labels 1: resource: attribute "_" has no letter or digit that a label's name could have`}},
+		{"attributes that are too long", metrics(job+","+attribute("service.version", strings.Repeat("x", 20_000)), `{"name":"g","gauge":{"dataPoints":[{`+timed(0)+`,"asInt":1}]}}`), nil,
+			[]string{`refused max_labels_size 1: resource: 20070 bytes`}},
+		{"a point's attributes that are too long", metrics(job, `{"name":"g","gauge":{"dataPoints":[{`+timed(0)+`,"asInt":1,"attributes":[`+attribute("a", strings.Repeat("x", 20_000))+`]},{`+timed(0)+`,"asInt":1}]}}`), nil,
+			[]string{`{__name__="g", instance="1", job="eu/shop"} (gauge "" "") 1`, `refused max_labels_size 1: metric "g": 20001 bytes`}},
 		{"nothing", `{}`, nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -175,5 +183,62 @@ func TestHostileOTLP(t *testing.T) {
 	}
 	if _, err := translate(t, wide(), func(tr *Translation) error { return tr.OTLP([]byte(nested(10)), otlpOptions()) }); err != nil {
 		t.Errorf("a little nested: %v", err)
+	}
+}
+
+// What reading a request takes is told before it is read, whatever it is full of: within a factor, for what is in
+// memory at the end.
+func TestOTLPCost(t *testing.T) {
+	const n = 20_000
+	many := func(s string) string { return strings.Repeat(s+",", n-1) + s }
+	points := func(kind, p string) string { return metrics("", `{"name":"m","`+kind+`":{"dataPoints":[`+p+`]}}`) }
+	requests := map[string]string{
+		"resources":             `{"resourceMetrics":[` + many(`{}`) + `]}`,
+		"scopes":                `{"resourceMetrics":[{"scopeMetrics":[` + many(`{}`) + `]}]}`,
+		"metrics":               metrics("", many(`{}`)),
+		"gauges":                metrics("", many(`{"gauge":{}}`)),
+		"attributes":            metrics(many(`{}`), `{}`),
+		"values":                metrics(`{"key":"a","value":{"arrayValue":{"values":[`+many(`{}`)+`]}}}`, `{}`),
+		"lists":                 metrics(many(`{"key":"a","value":{"kvlistValue":{"values":[{"key":"b","value":{"boolValue":true}}]}}}`), `{}`),
+		"points":                points("gauge", many(`{}`)),
+		"sums":                  points("sum", many(`{"asInt":"1"}`)),
+		"histograms":            points("histogram", many(`{"sum":1,"min":1,"max":1}`)),
+		"exponentialHistograms": points("exponentialHistogram", many(`{"sum":1,"min":1,"max":1,"positive":{},"negative":{}}`)),
+		"summaries":             points("summary", many(`{}`)),
+		"quantiles":             points("summary", `{"quantileValues":[`+many(`{}`)+`]}`),
+		"exemplars":             points("gauge", `{"exemplars":[`+many(`{"asInt":"1"}`)+`]}`),
+		"buckets":               points("exponentialHistogram", `{"positive":{"bucketCounts":[`+many(`"1"`)+`]}}`),
+		"bounds":                points("histogram", `{"explicitBounds":[`+many(`1`)+`]}`),
+	}
+	for i, s := range otlpSeeds() {
+		requests[fmt.Sprint("kind ", i)] = `{"resourceMetrics":[` + strings.Repeat(s[len(`{"resourceMetrics":[`):len(s)-2]+",", 1000) + `{}]}`
+	}
+	for name, request := range requests {
+		t.Run(name, func(t *testing.T) {
+			for json, body := range map[bool][]byte{true: []byte(request), false: protobuf(t, request)} {
+				cost, err := otlpCost(body, json, math.MaxInt64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := pmetricotlp.NewExportRequest()
+				unmarshal := r.UnmarshalProto
+				if json {
+					unmarshal = r.UnmarshalJSON
+				}
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				if err := unmarshal(body); err != nil {
+					t.Fatal(err)
+				}
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				took := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+				if took > cost+cost/2 {
+					t.Errorf("json %t: it takes %d bytes, said are %d", json, took, cost)
+				}
+				runtime.KeepAlive(r)
+			}
+		})
 	}
 }

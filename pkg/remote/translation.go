@@ -19,7 +19,7 @@ import (
 type Bounds struct {
 	// Samples is how many samples the result may have.
 	Samples int
-	// Bytes is how long the result may be, and how long its labels, written out for each series.
+	// Bytes is how long the result may be, and how long its labels, written out for each sample.
 	Bytes int64
 	// Memory is how many bytes reading a request may take.
 	Memory int64
@@ -154,6 +154,9 @@ func (t *Translation) series(ls labels.Labels, meta *metadata.Metadata) error {
 		t.next = binary.AppendUvarint(t.next, uint64(t.symbol(l.Name)))
 		t.next = binary.AppendUvarint(t.next, uint64(t.symbol(l.Value)))
 	})
+	if t.written += int64(size); t.written > t.bounds.Bytes {
+		return fmt.Errorf("%w: its labels, written out for each sample, are more than %d bytes (distributor.max_request_bytes)", ErrTooLarge, t.bounds.Bytes)
+	}
 	if len(t.open) > 0 && bytes.Equal(t.next, t.refs) {
 		return t.room()
 	}
@@ -161,9 +164,6 @@ func (t *Translation) series(ls labels.Labels, meta *metadata.Metadata) error {
 	t.refs, t.next = t.next, t.refs
 	t.field(1, t.refs)
 	t.describe(meta)
-	if t.written += int64(size); t.written > t.bounds.Bytes {
-		return fmt.Errorf("%w: its labels, written out for each series, are more than %d bytes (distributor.max_request_bytes)", ErrTooLarge, t.bounds.Bytes)
-	}
 	return t.room()
 }
 
