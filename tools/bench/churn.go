@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
 // churnPercent of the series are replaced per minute of the samples' time.
@@ -59,5 +58,5 @@ func (b *bench) sendAndCheck(ctx context.Context, t *target, s spec) (figures, e
 	if err != nil || t.admin == "" {
 		return f, err
 	}
-	return f, b.check(ctx, t, ledger, time.Time{}, time.Time{})
+	return f, b.check(ctx, t, ledger, s)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/varve-io/varve/tools/loadgen/load"
 )
@@ -63,7 +62,7 @@ func (b *bench) halfLoad(ctx context.Context, t *target, s spec) (figures, error
 		return nil, err
 	}
 	f["full"] = s.rate * 2 / 1e6
-	return f, b.check(ctx, t, ledger, time.Time{}, time.Time{})
+	return f, b.check(ctx, t, ledger, s)
 }
 
 // syncs begins to count the syncs of the log; the function that it returns says how many there were per second.
@@ -85,7 +84,7 @@ const (
 
 // overSenders writes one load to one server, with another number of senders every few seconds.
 func (b *bench) overSenders(ctx context.Context, t *target, series int, curve *table) error {
-	s := spec{series: series, steps: curveSteps}
+	s := spec{series: series, steps: curveSteps, first: true}
 	cfg := s.config(t)
 	cfg.Lanes = min(mostLanes, series)
 	ledger, err := load.NewLedger("", cfg)
@@ -104,7 +103,7 @@ func (b *bench) overSenders(ctx context.Context, t *target, series int, curve *t
 		b.say("  %d senders: %s", senders, curve.summary(f))
 		curve.add(fmt.Sprint(senders), f)
 	}
-	return b.check(ctx, t, ledger, time.Time{}, time.Time{})
+	return b.check(ctx, t, ledger, s)
 }
 
 // goOn goes on with a load for a while.

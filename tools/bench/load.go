@@ -17,6 +17,7 @@ type spec struct {
 	tenants       int    // 1 if 0
 	tenant        string // the target's own if empty
 	seed          uint64 // 1 if 0
+	first         bool   // of the runs of a row: its ledger is checked most thoroughly
 	protocol      load.Protocol
 	churn         float64 // percent of the series per minute
 	rate          float64 // samples per second; 0 = as fast as they are taken

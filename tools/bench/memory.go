@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/varve-io/varve/tools/loadgen/load"
 )
@@ -43,7 +42,7 @@ func (b *bench) memoryOnce(ctx context.Context, t *target, s spec) (figures, err
 	if t.admin == "" {
 		return f, nil
 	}
-	return f, b.check(ctx, t, ledger, time.Time{}, time.Time{})
+	return f, b.check(ctx, t, ledger, s)
 }
 
 // first are the contenders with remote write 1.0.
@@ -78,7 +77,7 @@ func (b *bench) distributorOnce(ctx context.Context, t *target, s spec) (figures
 	}
 	f["per series"] = (f["all"] - f["few"]) * (1 << 20) / float64(s.series)
 	f["heap per series"] = (f["heap all"] - f["heap few"]) * (1 << 20) / float64(s.series)
-	return f, b.check(ctx, t, ledger, time.Time{}, time.Time{})
+	return f, b.check(ctx, t, ledger, s)
 }
 
 // frontMemory is the resident memory of the process that takes writes, and then its heap after a collection, in MiB.

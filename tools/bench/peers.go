@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // peer is another server for the same load.
@@ -83,12 +84,36 @@ func startVictoriaMetrics(ctx context.Context, b *bench, path string) (*target, 
 	url, data := "http://"+free[0], filepath.Join(t.dir, "data")
 	t.write = url + "/api/v1/write"
 	t.blocks = func(ctx context.Context) (int64, error) {
-		if _, err := get(ctx, url+"/internal/force_flush"); err != nil {
-			return 0, err
-		}
-		return size(data)
+		return mergedSize(ctx, url, data)
 	}
 	return t.run(ctx, path, url+"/health", "-storageDataPath="+data, "-httpListenAddr="+free[0], "-retentionPeriod=1y")
+}
+
+// mergedSize lets a VictoriaMetrics merge what it has, and returns the size of samples and index.
+func mergedSize(ctx context.Context, url, data string) (int64, error) {
+	for _, action := range []string{"force_flush", "force_merge"} {
+		if _, err := get(ctx, url+"/internal/"+action); err != nil {
+			return 0, err
+		}
+	}
+	for { // the merge runs in the background
+		time.Sleep(500 * time.Millisecond)
+		forced, err := metric(ctx, url, "vm_active_force_merges")
+		if err != nil {
+			return 0, err
+		}
+		if merging, err := metric(ctx, url, "vm_active_merges"); err != nil {
+			return 0, err
+		} else if forced+merging == 0 {
+			break
+		}
+	}
+	samples, err := size(filepath.Join(data, "data"))
+	if err != nil {
+		return 0, err
+	}
+	index, err := size(filepath.Join(data, "indexdb"))
+	return samples + index, err
 }
 
 // startCortex starts one process that does everything, without replication, on a local bucket. Limits that would

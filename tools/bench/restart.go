@@ -56,7 +56,7 @@ func (b *bench) restartOnce(ctx context.Context, t *target, s spec) (figures, er
 	if err := b.comeBack(ctx, t, sum, begin, f); err != nil {
 		return nil, err
 	}
-	return f, b.checkParts(ctx, t, ledger, s)
+	return f, b.check(ctx, t, ledger, s)
 }
 
 func restartMemory(f figures) string {
@@ -160,21 +160,4 @@ func (p probe) complete(ctx context.Context, t *target) error {
 		err = fmt.Errorf("%d of %d series", all, p.load.Series)
 	}
 	return err
-}
-
-// checkedSteps of each part are compared with the ledger where all would take minutes.
-const checkedSteps = 8
-
-func (b *bench) checkParts(ctx context.Context, t *target, ledger *load.Ledger, s spec) error {
-	if s.series*s.steps <= 30_000_000 {
-		return b.check(ctx, t, ledger, time.Time{}, time.Time{})
-	}
-	start := time.UnixMilli(ledger.Config().Start)
-	for _, step := range []int{0, (s.steps - checkedSteps) / 2, s.steps - checkedSteps} {
-		from := start.Add(time.Duration(step) * interval)
-		if err := b.check(ctx, t, ledger, from, from.Add(checkedSteps*interval)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

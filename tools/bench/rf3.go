@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"time"
 )
 
 // rf3Suite measures a cluster in which three ingesters hold each sample, all of its processes summed.
@@ -47,5 +46,5 @@ func (b *bench) rf3Once(ctx context.Context, t *target, s spec) (figures, error)
 		f["cpu "+name] += (after[i].cpu - before[i].cpu).Seconds() / million / share
 		f["peak "+name] += mib(after[i].peak) / share
 	}
-	return f, b.check(ctx, t, ledger, time.Time{}, time.Time{})
+	return f, b.check(ctx, t, ledger, s)
 }

@@ -65,7 +65,7 @@ func (t *target) usage() (usage, error) {
 	return sum, err
 }
 
-// metric reads one of a varve's own metrics, summed over its series.
+// metric reads one of a server's own metrics, summed over its series.
 func metric(ctx context.Context, admin, name string) (float64, error) {
 	text, err := get(ctx, admin+"/metrics")
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/varve-io/varve/tools/loadgen/load"
 )
@@ -53,7 +52,9 @@ func (b *bench) compare(ctx context.Context, t *table, all []contender, one func
 				continue
 			}
 			b.say("%s, run %d of %d", c.name, round+1, c.runs)
-			f, err := b.with(ctx, c.start, func(t *target) (figures, error) { return one(ctx, t, c.spec) })
+			s := c.spec
+			s.first = round == 0
+			f, err := b.with(ctx, c.start, func(t *target) (figures, error) { return one(ctx, t, s) })
 			if err != nil {
 				b.say("  %v", err)
 				failed, c.runs = errors.Join(failed, err), 0
@@ -104,7 +105,7 @@ func (b *bench) writeOnce(ctx context.Context, t *target, s spec) (figures, erro
 		f["log"] = float64(log) / f["samples"]
 	}
 	if t.admin != "" { // a peer is believed
-		if err := b.check(ctx, t, ledger, time.Time{}, time.Time{}); err != nil {
+		if err := b.check(ctx, t, ledger, s); err != nil {
 			return nil, err
 		}
 	}
