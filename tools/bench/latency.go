@@ -6,18 +6,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/varve-io/varve/tools/loadgen/load"
 )
 
 // latencySuite measures how long acks take at half of the greatest throughput, and over the number of senders.
 func latencySuite(ctx context.Context, b *bench) ([]*table, error) {
-	s := spec{series: or(b.series, 100_000), steps: or(b.steps, 120), senders: b.senders}
+	s := spec{series: or(b.series, 100_000), steps: latencySteps, senders: b.senders}
 	half := &table{
-		Title: loadTitle("Acks at half load", s),
+		Title: fmt.Sprintf("Acks at half load: %s series", thousands(s.series)),
 		Note:  "Half of what the same server took just before, as fast as it could. Of a request with 2,000 samples, all series known; with the sync of the log.",
 		columns: []column{
-			{"M samples/s at full load", "full", 2}, {"at half load", "rate", 2}, {"p50 ms", "steady p50", 1}, {"p99 ms", "steady p99", 1},
+			{"M samples/s at full load", "full", 2}, {"at half load", "rate", 2}, {"p50 ms", "p50", 1}, {"p99 ms", "p99", 1},
 			{"syncs/s", "syncs", 0},
 		},
 	}
@@ -33,7 +34,7 @@ func latencySuite(ctx context.Context, b *bench) ([]*table, error) {
 	}
 	for run := range b.runs {
 		b.say("curve, run %d of %d", run+1, b.runs)
-		_, err := b.with(ctx, startVarve, func(t *target) (figures, error) { return nil, b.overSenders(ctx, t, s.series, curve) })
+		_, err := b.with(ctx, startVarve, func(t *target) (figures, error) { return nil, b.overSenders(ctx, t, s, curve) })
 		if err != nil {
 			return []*table{half, curve}, err
 		}
@@ -41,90 +42,87 @@ func latencySuite(ctx context.Context, b *bench) ([]*table, error) {
 	return []*table{half, curve}, b.draw(curve)
 }
 
-// halfLoad finds out what a server takes with half of the steps, and sends all of another load half as fast.
+// halfLoad finds out what a server takes, and then sends the next samples of the same series half as fast.
 func (b *bench) halfLoad(ctx context.Context, t *target, s spec) (figures, error) {
-	calibration := s
-	calibration.tenant, calibration.steps = "calibration", max(s.steps/2, 1)
-	full, _, err := b.send(ctx, t, calibration)
+	ledger, err := load.NewLedger("", s.config(t))
 	if err != nil {
 		return nil, err
 	}
-	s.rate = or(full["steady rate"], full["rate"]) * 1e6 / 2
-	done, err := b.syncs(ctx, t)
+	full, err := b.goOn(ctx, t, s, ledger, 2*b.point)
 	if err != nil {
 		return nil, err
 	}
-	f, ledger, err := b.send(ctx, t, s)
+	s.rate = full["rate"] * 1e6 / 2
+	f, err := b.goOn(ctx, t, s, ledger, 5*b.point)
 	if err != nil {
-		return nil, err
-	}
-	if f["syncs"], err = done(f["wall"]); err != nil {
 		return nil, err
 	}
 	f["full"] = s.rate * 2 / 1e6
+	s.steps = int(full["samples"]+f["samples"]) / s.series // so many there are
 	return f, b.check(ctx, t, ledger, s)
 }
 
-// syncs begins to count the syncs of the log; the function that it returns says how many there were per second.
-func (b *bench) syncs(ctx context.Context, t *target) (func(seconds float64) (float64, error), error) {
-	const name = "varve_ingester_log_sync_seconds_count"
-	before, err := metric(ctx, t.admin, name)
-	return func(seconds float64) (float64, error) {
-		after, err := metric(ctx, t.admin, name)
-		return (after - before) / seconds, err
-	}, err
-}
-
-// The curve's load has its samples 15 s apart and all of them within the past window of 3 h: it is far longer than what is
-// written of it at one point after the other.
+// The loads have their samples 15 s apart and all of them within the past window of 3 h: far more than what is written of
+// them in the time that each point has.
 const (
-	curveSteps = 690
-	mostLanes  = 64
+	latencySteps = 690
+	mostLanes    = 64
 )
 
 // overSenders writes one load to one server, with another number of senders every few seconds.
-func (b *bench) overSenders(ctx context.Context, t *target, series int, curve *table) error {
-	s := spec{series: series, steps: curveSteps, first: true}
+func (b *bench) overSenders(ctx context.Context, t *target, s spec, curve *table) error {
 	cfg := s.config(t)
-	cfg.Lanes = min(mostLanes, series)
+	cfg.Lanes = min(mostLanes, s.series)
 	ledger, err := load.NewLedger("", cfg)
 	if err != nil {
 		return err
 	}
+	sent := 0.0
 	for i, senders := range []int{8, 1, 2, 4, 8, 16, 32, mostLanes} {
 		s.senders = senders
-		f, err := b.goOn(ctx, t, s, ledger)
+		f, err := b.goOn(ctx, t, s, ledger, b.point)
 		if err != nil {
 			return err
 		}
+		sent += f["samples"]
 		if i == 0 {
 			continue // it created the series
 		}
 		b.say("  %d senders: %s", senders, curve.summary(f))
 		curve.add(fmt.Sprint(senders), f)
 	}
+	s.steps = int(sent) / s.series // so many there are
 	return b.check(ctx, t, ledger, s)
 }
 
-// goOn goes on with a load for a while.
-func (b *bench) goOn(ctx context.Context, t *target, s spec, ledger *load.Ledger) (figures, error) {
-	done, err := b.syncs(ctx, t)
+// goOn goes on with a load for a while. Its figures leave out what comes before the first request of each lane, when the sender is
+// busy with itself.
+func (b *bench) goOn(ctx context.Context, t *target, s spec, ledger *load.Ledger, d time.Duration) (figures, error) {
+	const syncs = "varve_ingester_log_sync_seconds_count"
+	before, err := metric(ctx, t.admin, syncs)
 	if err != nil {
 		return nil, err
 	}
-	short, cancel := context.WithTimeout(ctx, b.point)
+	short, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	f, err := b.sendMore(short, t, s, ledger)
 	if err != nil {
 		return nil, err
 	}
-	if f["syncs"], err = done(f["wall"]); err != nil {
-		return nil, err
-	}
 	if f["samples"] == 0 {
 		return nil, errors.New("the load has no samples left: give it more series, or less time per point")
 	}
-	f["group"] = f["requests"] / f["wall"] / f["syncs"]
+	after, err := metric(ctx, t.admin, syncs)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"rate", "p50", "p99"} {
+		if v, ok := f["steady "+name]; ok {
+			f[name] = v
+		}
+	}
+	f["group"] = f["requests"] / (after - before)
+	f["syncs"] = f["rate"] * 1e6 / f["samples"] * (after - before)
 	return f, ctx.Err()
 }
 

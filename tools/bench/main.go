@@ -52,12 +52,12 @@ type bench struct {
 
 	runs, peerRuns         int
 	series, steps, senders int           // 0 for the suite's own
-	point                  time.Duration // for each number of senders
+	point                  time.Duration // of suite latency, for each number of senders
 	verify                 bool
 }
 
 // or returns v, or what the suite does by itself if v is 0.
-func or[T int | float64](v, otherwise T) T {
+func or(v, otherwise int) int {
 	if v == 0 {
 		return otherwise
 	}
@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string) error {
 	f.IntVar(&b.series, "series", 0, "series instead of the suite's own number")
 	f.IntVar(&b.steps, "samples", 0, "samples per series instead of the suite's own number")
 	f.IntVar(&b.senders, "senders", 0, "senders instead of the suite's own number")
-	f.DurationVar(&b.point, "point", 4*time.Second, "how long suite latency writes for each number of senders")
+	f.DurationVar(&b.point, "point", 4*time.Second, "how long suite latency writes with each number of senders; at half load it is five times that")
 	f.BoolVar(&b.verify, "verify", true, "read everything back after each run and compare it with the ledger")
 	peers := map[string]*string{}
 	for _, p := range peerNames() {

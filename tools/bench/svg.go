@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -41,15 +42,15 @@ func (c chart) svg() string {
 	}
 	text(plotLeft, 24, "start", c.title)
 	text((plotLeft+plotRight)/2, plotBottom+44, "middle", c.x)
-	text(plotLeft-8, plotTop-10, "end", c.left)
-	text(plotRight+8, plotTop-10, "start", c.right)
+	text(plotLeft-8, plotTop-16, "end", c.left)
+	text(width-4, plotTop-16, "end", c.right)
 	left, right := c.top(false), c.top(true)
 	for i := range gridLines + 1 {
 		share := float64(i) / gridLines
 		y := plotBottom - share*(plotBottom-plotTop)
 		fmt.Fprintf(&b, `<path d="M%d %.0fH%d" stroke="%s"/>`+"\n", plotLeft, y, plotRight, gridLineColor)
-		text(plotLeft-8, y+4, "end", fmt.Sprintf("%.3g", share*left))
-		text(plotRight+8, y+4, "start", fmt.Sprintf("%.3g", share*right))
+		text(plotLeft-8, y+4, "end", number(share*left))
+		text(plotRight+8, y+4, "start", number(share*right))
 	}
 	for i, t := range c.ticks {
 		text(c.at(i), plotBottom+20, "middle", t)
@@ -104,3 +105,6 @@ func (c chart) top(right bool) float64 {
 	}
 	return 10 * unit
 }
+
+// number shows a value on a scale without an exponent.
+func number(v float64) string { return strconv.FormatFloat(math.Round(v*1000)/1000, 'f', -1, 64) }
