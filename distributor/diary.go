@@ -9,7 +9,7 @@ import (
 )
 
 // diary is what a tenant was refused, or lost by its own rules, for as long as the distributor knows the tenant. It
-// takes about 1 KiB for each reason that there was.
+// takes 1 to 2 KiB for each reason that there was.
 type diary struct {
 	since time.Time
 
@@ -29,7 +29,7 @@ type record struct {
 
 const (
 	examplesKept  = 3
-	exampleLength = 300 // bytes
+	exampleLength = 400 // bytes
 	tallyMinutes  = 60
 )
 

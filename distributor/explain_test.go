@@ -93,7 +93,7 @@ func TestExplainWrite(t *testing.T) {
 		if c.Counts != want.counts || c.FiveMinutes != want.n || c.Hour != want.n || c.Total != want.n || c.Setting != want.setting || c.Value != want.value || c.Advice == "" {
 			t.Errorf("%s: %+v, want %+v", reason, c, want)
 		}
-		if len(c.Examples) == 0 || !strings.Contains(c.Examples[0].Text, want.example) || len(c.Examples[0].Text) > 310 {
+		if len(c.Examples) == 0 || !strings.Contains(c.Examples[0].Text, want.example) || len(c.Examples[0].Text) > 410 {
 			t.Errorf("%s: examples %+v, want %q", reason, c.Examples, want.example)
 		}
 		delete(causes, reason)

@@ -130,7 +130,7 @@ func printExplanation(w io.Writer, name string, all []distributor.Explanation) {
 		}
 		t.row(u.Limit, number(int64(u.Current+0.5)), most, u.Source)
 	}
-	fmt.Fprintf(w, "Tenant %s, as %d distributors saw it (each applies the limits to what it sees itself).\n\n", name, len(all))
+	fmt.Fprintf(w, "Tenant %s, as %s saw it; a distributor applies the limits to what it sees itself.\n\n", name, plural(len(all), "distributor"))
 	t.print(w)
 	if len(causes) == 0 {
 		fmt.Fprintln(w, "\nNothing was limited or dropped.")
@@ -152,4 +152,12 @@ func printExplanation(w io.Writer, name string, all []distributor.Explanation) {
 			fmt.Fprintf(w, "  %s  %s\n", moment(e.Time.UnixMilli()), e.Text)
 		}
 	}
+}
+
+// plural is "1 thing" or "2 things".
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
