@@ -38,7 +38,7 @@ type Usage struct {
 // Cause is one reason for which something was refused or dropped.
 type Cause struct {
 	Reason      string    `json:"reason"`
-	Counts      string    `json:"counts"`   // samples, exemplars or requests
+	Counts      string    `json:"counts"`   // samples, lines, data points, values, exemplars or requests
 	FiveMinutes int64     `json:"last_5m"`  // of calendar minutes, as the next
 	Hour        int64     `json:"last_1h"`  //
 	Total       int64     `json:"total"`    // since Explanation.Since
@@ -197,6 +197,12 @@ func (r reason) counts() string {
 		return "requests"
 	case exemplarsDropped:
 		return "exemplars"
+	case invalidLine:
+		return "lines"
+	case invalidPoint:
+		return "data points"
+	case stringValue:
+		return "values"
 	}
 	return "samples"
 }
@@ -218,6 +224,12 @@ func (r reason) advice() string {
 		return "Mend or drop these series at their source, or in the sender's write_relabel_configs. They are refused each time."
 	case invalidHistogram:
 		return "These histograms contradict themselves: mend the client library that makes them."
+	case invalidLine:
+		return "These lines can't be read: the example has the number of one. The others of their requests are stored."
+	case invalidPoint:
+		return "These OTLP data points have no time, no value, no temporality, or are of a kind that isn't known: mend or update the sender."
+	case stringValue:
+		return "Strings can't be samples. Drop these fields at the agent (Telegraf: fieldexclude) if the count is in the way; the other fields are stored."
 	case conflict:
 		return "Two senders write one series with different values: give them different labels, or make them an HA pair (ha_dedupe)."
 	case exemplarsDropped:

@@ -326,3 +326,27 @@ func TestHostileOTLP(t *testing.T) {
 		})
 	}
 }
+
+// What other protocols leave out is explained to the tenant as what is refused of remote write.
+func TestWhatIsLeftOutIsExplained(t *testing.T) {
+	b := newBed(t, options{})
+	b.serve(post("/api/v2/write", "left", "", []byte("m value=1,s=\"x\"\nm value\n")))
+	body, err := b.otlpGauge(-4*time.Hour, 0).MarshalProto()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.serve(post("/otlp/v1/metrics", "left", "application/x-protobuf", body))
+	b.serve(post("/otlp/v1/metrics", "left", "application/x-protobuf", []byte{1}))
+	id, _ := tenant.Parse("left")
+	got := map[string]string{}
+	for _, c := range b.Explain(id).Causes {
+		got[c.Reason] = fmt.Sprint(c.Total, " ", c.Counts)
+		if c.Advice == "" || len(c.Examples) == 0 {
+			t.Errorf("%s says nothing: %+v", c.Reason, c)
+		}
+	}
+	want := map[string]string{"invalid_line": "1 lines", "string_value": "1 values", "past_window": "1 samples", "malformed": "1 requests"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("explained (-want +got):\n%s", d)
+	}
+}

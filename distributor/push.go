@@ -166,8 +166,7 @@ func (r *request) begin() {
 	r.seconds = uint32(r.now.Unix())
 	r.trail.begin(r.sender.table)
 	r.decoder.MaxSamples = r.lim.MaxSamplesPerRequest
-	ms := r.now.UnixMilli()
-	r.window = window{oldest: ms - time.Duration(r.lim.PastWindow).Milliseconds(), newest: ms + time.Duration(r.lim.FutureWindow).Milliseconds(), lim: r.lim}
+	r.window = newWindow(r.now, r.lim)
 	r.sender.adjust(r.lim)
 	r.sender.lastSeen.Store(r.seconds)
 	r.written, r.sent, r.exemplars, r.out = Written{}, 0, 0, 0

@@ -15,6 +15,10 @@ const (
 	invalidLabels    reason = "invalid_labels"
 	invalidHistogram reason = "invalid_histogram"
 	conflict         reason = "conflict"
+
+	invalidLine  reason = "invalid_line"  // of text
+	invalidPoint reason = "invalid_point" // of OTLP
+	stringValue  reason = "string_value"  // of Influx lines
 )
 
 func limitReason(l tenant.LimitName) reason { return reason(l) }

@@ -1,10 +1,12 @@
 package distributor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/varve-io/varve/pkg/remote"
 	"github.com/varve-io/varve/pkg/tenant"
@@ -26,7 +28,8 @@ func (r *request) translated(h *http.Request, id tenant.ID, translate func(*remo
 	t.Reset(remote.Bounds{
 		Samples: r.lim.MaxSamplesPerRequest, Bytes: int64(d.cfg.MaxRequestBytes), Memory: int64(d.cfg.MaxInflightBytes), Hold: r.hold,
 	}, r.now.UnixMilli(), max(h.ContentLength, 0)+int64(len(body)))
-	if err := translate(t, body); errors.Is(err, remote.ErrTooMany) {
+	err = r.inTurn(h.Context(), int64(len(body)), func() error { return translate(t, body) })
+	if errors.Is(err, remote.ErrTooMany) {
 		return Written{}, r.tooMany()
 	} else if err != nil {
 		return Written{}, err
@@ -34,10 +37,18 @@ func (r *request) translated(h *http.Request, id tenant.ID, translate func(*remo
 	w, err := r.push(h.Context(), id, remote.WriteV2, t.Body())
 	if err == nil {
 		w.leaveOut(t)
-		d.metrics.leftOut(t)
-		r.sender.diary.leftOut(r.now, t.Refused)
+		r.leftOut(t)
 	}
 	return w, err
+}
+
+// inTurn works on so many bytes when it is the tenant's turn. Storing what comes of it takes a turn of its own.
+func (r *request) inTurn(ctx context.Context, bytes int64, work func() error) error {
+	if err := r.d.turns.begin(ctx, r.holder, bytes, time.Duration(r.d.cfg.AckTimeout)); err != nil {
+		return err
+	}
+	defer r.d.turns.end(r.holder, bytes)
+	return work()
 }
 
 // leaveOut adds what was refused before it was a sample.
@@ -62,16 +73,15 @@ func (w *Written) leaveOut(t *remote.Translation) {
 	w.Message = b.String()
 }
 
-// leftOut counts what could not be translated.
-func (m *metrics) leftOut(t *remote.Translation) {
-	for _, f := range t.Refused {
-		m.refused.WithLabelValues(f.Reason).Add(float64(f.Count))
-	}
+// leftOut counts what could not be translated, and writes it into the tenant's diary.
+func (r *request) leftOut(t *remote.Translation) {
+	left := t.Refused
 	if t.Skipped > 0 {
-		m.refused.WithLabelValues(string(stringValue)).Add(float64(t.Skipped))
+		left = append(left, remote.Refusal{Reason: string(stringValue), Count: t.Skipped, First: "a field of Influx lines holds a string"})
 	}
-	m.exemplarsDropped.Add(float64(t.ExemplarsDropped))
+	for _, f := range left {
+		r.d.metrics.refused.WithLabelValues(f.Reason).Add(float64(f.Count))
+	}
+	r.d.metrics.exemplarsDropped.Add(float64(t.ExemplarsDropped))
+	r.sender.diary.leftOut(r.now, left)
 }
-
-// stringValue is the reason label of values that are no numbers.
-const stringValue reason = "string_value"
