@@ -330,7 +330,7 @@ func TestHostileOTLP(t *testing.T) {
 // What other protocols leave out is explained to the tenant as what is refused of remote write.
 func TestWhatIsLeftOutIsExplained(t *testing.T) {
 	b := newBed(t, options{})
-	b.serve(post("/api/v2/write", "left", "", []byte("m value=1,s=\"x\"\nm value\n")))
+	b.serve(post("/api/v2/write", "left", "", []byte("n value=1,s=\"x\"\nn value\n")))
 	body, err := b.otlpGauge(-4*time.Hour, 0).MarshalProto()
 	if err != nil {
 		t.Fatal(err)
