@@ -140,7 +140,7 @@ func (s dictionary) resolve(n series.Number) (*ref, error) {
 	if r.round == s.round {
 		return r, nil
 	}
-	ser, _, err := s.head.Series(r.series.Labels())
+	ser, _, err := s.head.SeriesLike(r.series)
 	if err != nil {
 		return nil, err
 	}

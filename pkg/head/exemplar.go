@@ -44,7 +44,7 @@ func (e heldExemplar) key() exemplarKey {
 // Its labels are copied. One that the head has already is a Duplicate.
 func (s *Series) AppendExemplar(e exemplar.Exemplar) Outcome {
 	s.mtx.Lock()
-	h := s.head.Load()
+	h := s.head
 	s.mtx.Unlock()
 	if h == nil || h.sealed.Load() {
 		return Sealed

@@ -4,7 +4,6 @@ import (
 	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -44,7 +43,7 @@ func (o Outcome) String() string {
 // writes a word to the open chunk's buffer.
 type Series struct {
 	mtx  sync.Mutex
-	head atomic.Pointer[Head] // nil once the head is freed
+	head *Head // nil once the head is freed
 	ref  uint32
 	kind chunkenc.ValueType // of the open chunk; ValNone if there never was one
 
@@ -77,8 +76,7 @@ type sample struct {
 const lateSamples = 64
 
 func newSeries(h *Head, ls labels.Labels) *Series {
-	s := &Series{labels: ls}
-	s.head.Store(h)
+	s := &Series{head: h, labels: ls}
 	s.open.t = math.MinInt64
 	s.open.reset()
 	return s
@@ -95,14 +93,6 @@ func (s *Series) rest() *more {
 	return s.more
 }
 
-// Prefetch brings into the processor's cache what appending to these series needs, all of it at once. Appending to a
-// few at a time after it waits for memory once, not for each.
-func Prefetch(few []*Series) {
-	for _, s := range few {
-		s.head.Load()
-	}
-}
-
 // AppendFloat adds a float, at any time.
 func (s *Series) AppendFloat(t int64, v float64) Outcome {
 	s.mtx.Lock()
@@ -112,7 +102,7 @@ func (s *Series) AppendFloat(t int64, v float64) Outcome {
 }
 
 func (s *Series) appendFloat(t int64, v float64) Outcome {
-	h := s.head.Load()
+	h := s.head
 	switch {
 	case h == nil || h.sealed.Load():
 		return Sealed
@@ -166,7 +156,7 @@ func (s *Series) appendLate(t int64, v float64) Outcome {
 			}
 		}
 	}
-	s.head.Load().late.Add(1)
+	s.head.late.Add(1)
 	s.keepLate(t, v)
 	return Stored
 }
@@ -195,7 +185,7 @@ func (s *Series) appendTie(v float64) Outcome {
 func (s *Series) keepLate(t int64, v float64) {
 	m := s.rest()
 	m.late = append(m.late, sample{t: t, v: v})
-	s.head.Load().extend(t)
+	s.head.extend(t)
 	if len(m.late) >= lateSamples {
 		s.seal(sealFloats(m.late))
 		m.late = nil
@@ -205,8 +195,7 @@ func (s *Series) keepLate(t int64, v float64) {
 func (s *Series) free() {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	s.head.Store(nil)
-	s.open.buf, s.sealed, s.more = nil, nil, nil
+	s.head, s.open.buf, s.sealed, s.more = nil, nil, nil, nil
 	s.kind = chunkenc.ValNone
 }
 

@@ -110,7 +110,7 @@ func (s sample) appendTo(dst []byte) []byte {
 func (s *Series) RestoreSealed(p []byte) (rest []byte, err error) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	h := s.head.Load()
+	h := s.head
 	if h == nil {
 		return nil, ErrFreed
 	}
@@ -131,7 +131,7 @@ func (s *Series) RestoreSealed(p []byte) (rest []byte, err error) {
 func (s *Series) RestoreOpen(p []byte) (rest []byte, err error) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	h := s.head.Load()
+	h := s.head
 	if h == nil {
 		return nil, ErrFreed
 	}
