@@ -112,6 +112,7 @@ type options struct {
 	view   *ring.View
 	tokens string // file
 	change func(*distributor.Config)
+	limits distributor.Limits // instead of those that a test sets
 }
 
 func newBed(t testing.TB, o options) *bed {
@@ -140,8 +141,11 @@ func newBed(t testing.TB, o options) *bed {
 	if o.view != nil {
 		view.view = o.view
 	}
+	if o.limits == nil {
+		o.limits = b.limits
+	}
 	b.Distributor = distributor.New(cfg, distributor.Dependencies{
-		Ring: view, Dialer: direct{b.ingester}, Limits: b.limits, Auth: tokens,
+		Ring: view, Dialer: direct{b.ingester}, Limits: o.limits, Auth: tokens,
 		Logger: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Now: func() time.Time { return b.now },
 	})
 	b.run(b.Run)
