@@ -15,14 +15,20 @@ import (
 // maxLabels bounds what is parsed of a series before the tenant's own limit is looked at.
 const maxLabels = 1024
 
-// spot is where the samples of a series go. Without a part they go nowhere: they are refused, or another replica of
-// their HA pair is stored, or else a rule of the tenant drops them.
+// spot is where the samples of a series go. Without a part they go nowhere. It has four fields: one with more is not kept
+// in registers.
 type spot struct {
-	id      uint32 // of the entry; 0 for none
-	part    *part
-	number  series.Number
-	refused *violation
-	ballot  *ballot // nil for a series of no HA pair
+	id     uint32 // of the entry; 0 for none
+	part   *part
+	number series.Number
+	ballot *ballot // nil for a series of no HA pair
+}
+
+// nowhere is the spot of the current series if it is not stored: it is refused, or another replica of its HA pair is
+// stored, or else a rule of the tenant drops it.
+func (r *request) nowhere(id uint32, refused *violation, b *ballot) spot {
+	r.violation = refused
+	return spot{id: id, ballot: b}
 }
 
 // locate finds or makes the current series' place in the batch of its partition.
@@ -52,12 +58,13 @@ func (r *request) stand(id uint32) (spot, error) {
 			return spot{}, err
 		}
 		if b.term == 0 {
-			return spot{id: id, ballot: b}, nil
+			return r.nowhere(id, nil, b), nil
 		}
-	} else if st.dropped() {
-		return spot{id: id}, nil
 	}
-	if !st.defined() || st.dropped() { // the latter until its replica was elected
+	if st.dropped() && b == nil {
+		return r.nowhere(id, nil, nil), nil
+	}
+	if !st.defined() { // as one is that was dropped until its replica was elected
 		return r.define(id)
 	}
 	p, err := r.part(st.partition())
@@ -74,14 +81,14 @@ func (r *request) stand(id uint32) (spot, error) {
 // define is stand for a series that is new (without an entry), or whose entry no longer holds.
 func (r *request) define(id uint32) (spot, error) {
 	if err := r.decoder.Labels(&r.scratch, maxLabels); err != nil {
-		return spot{id: id, refused: &violation{invalidLabels, err.Error()}}, nil
+		return r.nowhere(id, &violation{invalidLabels, err.Error()}, nil), nil
 	}
 	to := r.rewrite(r.scratch.Labels())
 	switch {
 	case to.refused != nil:
-		return spot{id: id, refused: to.refused}, nil
+		return r.nowhere(id, to.refused, nil), nil
 	case !to.keep:
-		return spot{id: r.drop(id, 0)}, nil
+		return r.nowhere(r.drop(id, 0), nil, nil), nil
 	}
 	var b *ballot
 	if to.replica != 0 {
@@ -90,11 +97,11 @@ func (r *request) define(id uint32) (spot, error) {
 			return spot{}, err
 		}
 		if b.term == 0 {
-			return spot{id: r.drop(id, to.replica), ballot: b}, nil
+			return r.nowhere(r.drop(id, to.replica), nil, b), nil
 		}
 	}
 	if v := r.verify(id, to.labels); v != nil {
-		return spot{id: id, refused: v}, nil
+		return r.nowhere(id, v, nil), nil
 	}
 	return r.place(id, to, b)
 }

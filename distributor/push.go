@@ -66,6 +66,7 @@ type request struct {
 	order     []*part
 	latest    *part // where the series before went
 	ballots   ballots
+	violation *violation // of the current series, where it goes nowhere
 }
 
 func newRequest(d *Distributor) *request {
@@ -232,8 +233,8 @@ func (r *request) series(s *remote.Series) error {
 
 // turnAway counts the samples of a series that goes nowhere.
 func (r *request) turnAway(at spot, s *remote.Series) {
-	if at.refused != nil {
-		r.refused.add(at.refused.why, len(s.Floats)+len(s.Histograms), func() string { return at.refused.text })
+	if v := r.violation; v != nil {
+		r.refused.add(v.why, len(s.Floats)+len(s.Histograms), func() string { return v.text })
 		return
 	}
 	to, why := &r.written.ByRule, relabelDropped
