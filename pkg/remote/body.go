@@ -102,16 +102,21 @@ func (b *Body) ReadEncoded(r *http.Request, limit int64, hold func(bytes int64) 
 	}
 	var from io.Reader
 	var err error
+	taken := int64(len(b.packed))
 	switch encoding {
 	case "gzip":
 		from, err = b.ungzip()
 	case "zstd":
+		taken += zstdWindow
+		if err := hold(taken); err != nil {
+			return nil, err
+		}
 		from, err = b.unzstd()
 	default:
 		return b.packed, nil
 	}
 	if err == nil {
-		err = b.inflate(from, limit, hold)
+		err = b.inflate(from, limit, func(n int64) error { return hold(taken + n) })
 	}
 	return b.raw, err
 }
@@ -126,7 +131,7 @@ func (b *Body) ungzip() (io.Reader, error) {
 	return b.gzip, nil
 }
 
-// zstdWindow is what RFC 8878 advises a decoder to support.
+// zstdWindow is what RFC 8878 advises a decoder to support, and what one may take besides what it inflates.
 const zstdWindow = 8 << 20
 
 func (b *Body) unzstd() (_ io.Reader, err error) {
@@ -142,13 +147,14 @@ func (b *Body) unzstd() (_ io.Reader, err error) {
 	return b.zstd, nil
 }
 
-// inflate fills raw, a step at a time, so that a small body that inflates to much is stopped before it has.
+// inflate fills raw, a step at a time, so that a small body that inflates to much is stopped before it has. hold is asked
+// for raw's bytes.
 func (b *Body) inflate(from io.Reader, limit int64, hold func(int64) error) error {
 	b.raw = b.raw[:0]
 	for {
 		if len(b.raw) == cap(b.raw) {
 			n := min(max(2*cap(b.raw), 4*len(b.packed), 4096), int(limit)+1)
-			if err := hold(int64(len(b.packed) + n)); err != nil {
+			if err := hold(int64(n)); err != nil {
 				return err
 			}
 			b.raw = append(make([]byte, 0, n), b.raw...)

@@ -1,14 +1,19 @@
 package remote
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -230,6 +235,57 @@ func TestTranslationsAreUsedAgain(t *testing.T) {
 		got := readLines(t, tr.Body())
 		if d := cmp.Diff(want[:len(got)], got); d != "" {
 			t.Errorf("%.20q (-want +got):\n%s", text, d)
+		}
+	}
+}
+
+// Inflating asks for the memory that it takes, in steps, before it takes it.
+func TestReadEncodedAsksForMemory(t *testing.T) {
+	raw := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	var gz bytes.Buffer
+	w := gzip.NewWriter(&gz)
+	if _, err := w.Write(raw); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	errNoMemory := errors.New("no memory")
+	var b Body
+	for _, c := range []struct {
+		encoding string
+		body     []byte
+		least    int64 // that must have been asked for
+	}{{"gzip", gz.Bytes(), int64(len(raw))}, {"zstd", e.EncodeAll(raw, nil), int64(len(raw)) + zstdWindow}, {"", raw, 0}} {
+		request := func() *http.Request {
+			r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(c.body))
+			r.Header.Set("Content-Encoding", c.encoding)
+			return r
+		}
+		asked := int64(0)
+		b = Body{}
+		got, err := b.ReadEncoded(request(), 1<<20, func(n int64) error { asked = max(asked, n); return nil })
+		if err != nil || !bytes.Equal(got, raw) {
+			t.Errorf("%q: %d bytes, %v", c.encoding, len(got), err)
+		}
+		if asked < c.least || asked > 3*c.least {
+			t.Errorf("%q: %d bytes were asked for, of %d", c.encoding, asked, c.least)
+		}
+		if _, err := b.ReadEncoded(request(), 1<<20-1, func(int64) error { return nil }); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%q, too large: %v", c.encoding, err)
+		}
+		b = Body{}
+		if _, err := b.ReadEncoded(request(), 1<<20, func(n int64) error {
+			if n > 1<<16 {
+				return errNoMemory
+			}
+			return nil
+		}); c.least > 0 && !errors.Is(err, errNoMemory) {
+			t.Errorf("%q, without memory: %v", c.encoding, err)
 		}
 	}
 }
