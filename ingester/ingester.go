@@ -140,6 +140,7 @@ func (i *Ingester) Run(ctx context.Context) error {
 	if err == nil && (i.cfg.FlushOnStop || i.leaving.Load()) {
 		i.flushAndForget(context.WithoutCancel(ctx))
 	}
+	i.snapshots.last(context.WithoutCancel(ctx))
 	stopLog()
 	return errors.Join(err, <-logDone)
 }

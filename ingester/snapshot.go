@@ -33,6 +33,7 @@ const (
 	snapshotSamples = 16_000_000       // so many samples are replayed in a few seconds
 	snapshotEvery   = 10 * time.Minute // where fewer come
 	snapshotShare   = 20               // a twentieth of the time at most goes into snapshots
+	snapshotAtStop  = 1_000_000        // and at a stop, if so many came since the latest
 	snapshotLook    = time.Second
 )
 
@@ -65,7 +66,6 @@ type savedHead struct {
 
 // loop takes snapshots until ctx ends.
 func (s *snapshots) loop(ctx context.Context) error {
-	defer s.close()
 	tick := time.NewTicker(snapshotLook)
 	defer tick.Stop()
 	last, took := time.Now(), time.Duration(0)
@@ -80,11 +80,24 @@ func (s *snapshots) loop(ctx context.Context) error {
 			continue
 		}
 		begun := time.Now()
-		if err := s.take(ctx); err != nil && ctx.Err() == nil {
-			s.i.metrics.snapshotFailures.Inc()
-			s.i.logger.Warn("snapshot: a restart will replay more of the log", "error", err)
-		}
+		s.try(ctx)
 		last, took = time.Now(), time.Since(begun)
+	}
+}
+
+// last takes one more at a graceful stop, if a restart would take a while without it.
+func (s *snapshots) last(ctx context.Context) {
+	defer s.close()
+	if s.samples.Load() > snapshotAtStop {
+		s.try(ctx)
+	}
+}
+
+// try makes a snapshot, or tells why it can't be.
+func (s *snapshots) try(ctx context.Context) {
+	if err := s.take(ctx); err != nil && ctx.Err() == nil {
+		s.i.metrics.snapshotFailures.Inc()
+		s.i.logger.Warn("snapshot: a restart will replay more of the log", "error", err)
 	}
 }
 
@@ -132,6 +145,9 @@ func (s *snapshots) mark() (m marked, err error) {
 	i := s.i
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.recovering {
+		return m, errors.New("the log is being replayed")
+	}
 	m.epoch, m.started = i.current, i.started[i.current.number]
 	if m.pos, err = i.log.Append([]byte{snapshotMark}); err != nil {
 		return m, err

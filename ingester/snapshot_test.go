@@ -118,6 +118,23 @@ func union(ws []*writer) map[string]float64 {
 	return all
 }
 
+// A process that is stopped during its replay must not leave a snapshot of heads that have only a part.
+func TestNoSnapshotBeforeTheReplaysEnd(t *testing.T) {
+	b := newBed(t)
+	w := newWriter(b, 1)
+	for range 50 {
+		w.push()
+	}
+	b.stop()
+	release, _ := b.startHeld()
+	if err := b.snapshots.take(t.Context()); err == nil {
+		t.Error("a snapshot was taken while the log was replayed")
+	}
+	release()
+	b.untilReady()
+	b.want(w.want)
+}
+
 // Snapshots are taken while writes go on and epochs end: nothing is lost, whatever a restart finds.
 func TestSnapshotsBesideWritesAndRotations(t *testing.T) {
 	b := newBed(t)
