@@ -110,7 +110,7 @@ func (d *Distributor) Run(ctx context.Context) error {
 			return nil
 		case <-heartbeat.C:
 			if d.elections.moved.CompareAndSwap(true, false) {
-				d.dropUnelected()
+				d.idleUnelected()
 			}
 		case <-sweep.C:
 			d.expire(d.deps.Now())

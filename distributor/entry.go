@@ -15,7 +15,7 @@ type entry struct {
 	next   atomic.Uint32 // the entry that came after it the last time; of a free one, the next free one
 	seen   atomic.Uint32 // Unix seconds of its latest sample, up to seenStep late
 	front  atomic.Uint32 // bytes of its label fields in 1.0
-	ha     atomic.Uint32 // the HA pair and replica that it comes from; 0 for none
+	ha     atomic.Uint32 // the replica of an HA pair that it comes from, 0 for none, and haIdle
 }
 
 // The bits of entry.place below the version.
@@ -28,46 +28,60 @@ const (
 	partitionAtMost = noPartition - 1
 )
 
+// haIdle, in entry.ha, is set where another replica is elected: the entry keeps its number, and counts for no quota.
+const haIdle = 1 << 16
+
 // seenStep is how many seconds go by before an entry is marked as seen once more: a write for each sample would cost
 // more than reading does.
 const seenStep = 16
 
-// standing is both words of an entry.
-type standing struct{ number, place uint64 }
+// standing is what an entry's words say.
+type standing struct {
+	number, place uint64
+	ha            uint32
+}
 
-// standing is what the entry says. ok tells that both words are of one version, and that it isn't older than since.
+// standing is what the entry says. ok tells that its words are of one version, and that it isn't older than since.
 //
-// A version stands for one state of the limits, of the ring, and of the numbering of every stream. A pair (number, place)
-// of version v means: at v the labels were valid, partition was theirs, and number was theirs in that partition's stream.
-// So there is only one such pair for a series and a version, and two words of one version belong together though they
-// were not read at once.
+// A version stands for one state of the limits, of the ring, and of the numbering of every stream. What an entry says at
+// version v means: at v the labels were valid, partition was theirs, number was theirs in that partition's stream, and
+// the replica is the one that they name. So that is the same for whoever finds it out at v, but for a series that is
+// dropped until its replica is elected, and then has a number. Words are written in the order number, ha, place and read in
+// the other: a place that is no longer dropped comes with its number, and a number of the same version with the replica
+// of that version.
 func (e *entry) standing(since uint32) (s standing, ok bool) {
-	s = standing{e.number.Load(), e.place.Load()}
+	s.place = e.place.Load()
+	s.ha = e.ha.Load()
+	s.number = e.number.Load()
 	return s, s.number>>32 == s.place>>32 && s.version() >= since
 }
 
 // is the standing of a series whose definition hasn't gone out.
 func standingOf(n series.Number, partition int32) standing {
-	return standing{uint64(n), uint64(uint16(partition)) << placePartition}
+	return standing{number: uint64(n), place: uint64(uint16(partition)) << placePartition}
 }
 
 // at is the same at another version.
 func (s standing) at(version uint32) standing {
-	return standing{uint64(version)<<32 | s.number&(1<<32-1), uint64(version)<<32 | s.place&(1<<32-1)}
+	return standing{uint64(version)<<32 | s.number&(1<<32-1), uint64(version)<<32 | s.place&(1<<32-1), s.ha}
 }
 
 func (s standing) version() uint32       { return uint32(s.place >> 32) }
 func (s standing) series() series.Number { return series.Number(s.number) }
 func (s standing) partition() int32      { return int32(uint16(s.place >> placePartition)) }
 func (s standing) dropped() bool         { return s.partition() == noPartition }
+func (s standing) replica() uint16       { return uint16(s.ha) }
+func (s standing) idle() bool            { return s.ha&haIdle != 0 }
+func (s standing) active() bool          { return !s.dropped() && !s.idle() }
 func (s standing) defined() bool         { return s.place&placeDefined != 0 }
 
 // size is that of the series' definition in a batch, in bytes, rounded up.
 func (s standing) size() int { return int(s.place>>placeSizeAt&placeSizes) * 64 }
 
-// put writes both words. It is for whoever holds the table's mu.
+// put writes all words. It is for whoever holds the table's mu.
 func (e *entry) put(s standing) {
 	e.number.Store(s.number)
+	e.ha.Store(s.ha)
 	e.place.Store(s.place)
 }
 

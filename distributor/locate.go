@@ -52,13 +52,16 @@ func (r *request) stand(id uint32) (spot, error) {
 		return r.define(id)
 	}
 	var b *ballot
-	if n := e.ha.Load(); n != 0 {
+	if st.ha != 0 {
 		var err error
-		if b, err = r.ballot(uint16(n)); err != nil {
+		if b, err = r.ballot(st.replica()); err != nil {
 			return spot{}, err
 		}
 		if b.term == 0 {
 			return r.nowhere(id, nil, b), nil
+		}
+		if st.idle() {
+			r.trail.setIdle(e, st.replica(), false)
 		}
 	}
 	if st.dropped() && b == nil {
@@ -117,8 +120,8 @@ func (r *request) place(id uint32, to rewritten, b *ballot) (spot, error) {
 	if err != nil {
 		return spot{}, err
 	}
-	id = r.enter(id, to.replica)
-	st, err := r.trail.assign(r.trail.at(id), p, r.version)
+	id = r.enter(id)
+	st, err := r.trail.assign(r.trail.at(id), p, r.version, to.replica)
 	if err != nil {
 		return spot{}, err
 	}
@@ -144,19 +147,17 @@ func (r *request) verify(id uint32, ls labels.Labels) *violation {
 	return r.sender.mayCreate(r.now, r.lim)
 }
 
-// enter is the entry of the current series, which may have none yet, with the replica that it comes from.
-func (r *request) enter(id uint32, replica uint16) uint32 {
-	if id == 0 {
-		s := &r.decoder.Series
-		fresh := false
-		if id, fresh = r.trail.make(s.Key, s.Front, r.seconds); fresh {
-			r.trail.taken.fresh++
-		}
-		r.trail.step(id)
+// enter is the entry of the current series, which may have none yet.
+func (r *request) enter(id uint32) uint32 {
+	if id != 0 {
+		return id
 	}
-	if e := r.trail.at(id); e.ha.Load() != uint32(replica) {
-		e.ha.Store(uint32(replica))
+	s := &r.decoder.Series
+	id, fresh := r.trail.make(s.Key, s.Front, r.seconds)
+	if fresh {
+		r.trail.taken.fresh++
 	}
+	r.trail.step(id)
 	return id
 }
 
@@ -166,8 +167,8 @@ func (r *request) drop(id uint32, replica uint16) uint32 {
 	if most := r.lim.MaxActiveSeries; id == 0 && most > 0 && r.trail.dropped.Load() >= int64(most) {
 		return 0
 	}
-	id = r.enter(id, replica)
-	r.trail.drop(r.trail.at(id), r.version)
+	id = r.enter(id)
+	r.trail.drop(r.trail.at(id), r.version, replica)
 	return id
 }
 

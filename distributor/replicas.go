@@ -160,12 +160,11 @@ func (r *request) noteStored() {
 	}
 }
 
-// dropUnelected turns series that are stored into such that aren't, where another replica has been elected: they count
-// for no quota any more.
-func (d *Distributor) dropUnelected() {
+// idleUnelected notes which series come from replicas that aren't elected any more: they count for no quota.
+func (d *Distributor) idleUnelected() {
 	for _, s := range d.senders() {
 		if idle := s.replicas.unelected(d.elections); idle != nil {
-			s.table.dropReplicas(idle, d.versions.current.Load().version, d.retire)
+			s.table.idleReplicas(idle)
 		}
 	}
 }

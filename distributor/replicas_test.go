@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -354,4 +356,67 @@ func TestRelabelAfterElection(t *testing.T) {
 		}
 		y.sound()
 	})
+}
+
+// While elections, limits and the table change under them, requests store what they say they store, and the quotas'
+// counts stay right.
+func TestPairsWhileAllMoves(t *testing.T) {
+	y := newYard(t, 1, "a")
+	y.limits.set(pairs)
+	for y.Ready() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var others, senders sync.WaitGroup
+	k := ring.Contest{Tenant: tenant.Anonymous.String(), Cluster: "eu"}
+	others.Go(func() {
+		for term := uint64(2); ctx.Err() == nil; term++ {
+			y.elections.take(ring.Elections{k: {Term: term, Replica: string(rune('a' + term%2)), Seen: time.Now().Unix()}}, time.Now())
+			y.idleUnelected()
+			if term%7 == 0 {
+				y.limits.set(func(l *tenant.Limits) { l.HADedupe = !l.HADedupe })
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	names := make([]string, 50)
+	for i := range names {
+		names[i] = fmt.Sprint("m", i)
+	}
+	var kept, sent atomic.Int64
+	for s := range 4 {
+		senders.Go(func() {
+			for range 200 {
+				w, err := y.from("eu", string(rune('a'+s%2)), names...)
+				if err != nil {
+					continue // owners' numbering moved too often
+				}
+				sent.Add(int64(len(names)))
+				kept.Add(int64(w.Floats))
+				if w.Floats+w.OfReplica.Floats != len(names) || w.Refused > 0 {
+					t.Errorf("%+v", w)
+				}
+			}
+		})
+	}
+	senders.Wait()
+	cancel()
+	others.Wait()
+	s := y.sender(tenant.Anonymous)
+	entries, stored := 0, int64(0)
+	for id := uint32(1); id <= s.table.count; id++ {
+		if e := s.table.at(id); e.hi.Load() != 0 {
+			entries++
+			if st, _ := e.standing(0); st.active() {
+				stored++
+			}
+		}
+	}
+	if s.series.Load() != stored || s.dropped.Load() != int64(entries)-stored || entries != 2*len(names) {
+		t.Errorf("%d series and %d others; of %[4]d entries, %[3]d are active", s.series.Load(), s.dropped.Load(), stored, entries)
+	}
+	if kept.Load() == 0 || kept.Load() == sent.Load() {
+		t.Errorf("%d of %d samples are stored: too tame", kept.Load(), sent.Load())
+	}
+	y.sound()
 }

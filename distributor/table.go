@@ -20,7 +20,7 @@ type table struct {
 	index   atomic.Pointer[index]
 	pages   atomic.Pointer[[][]entry] // they never move
 	series  atomic.Int64              // entries of series that are stored
-	dropped atomic.Int64              // entries of series that a rule drops
+	dropped atomic.Int64              // entries of series that a rule drops, or whose replica is not stored
 
 	mu    sync.Mutex
 	count uint32 // entries that were ever made: the greatest of them
@@ -147,47 +147,69 @@ func (t *table) grow(old *index) {
 }
 
 // assign makes the entry stand for what it is at a version: in the part's partition, with the number that it has there,
-// or a new one. errStale says that the version is an older one.
-func (t *table) assign(e *entry, p *part, version uint32) (standing, error) {
+// or a new one, and the replica that it comes from. errStale says that the version is an older one.
+func (t *table) assign(e *entry, p *part, version uint32, replica uint16) (standing, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s, ok := e.standing(p.born)
 	if s.version() > version {
 		return s, errStale
 	}
+	active := s.active()
 	if !ok || s.partition() != p.stream.partition {
 		n, generation := p.stream.number()
 		if generation != p.generation {
 			return s, errStale
 		}
-		if s.dropped() {
-			t.dropped.Add(-1)
-			t.series.Add(1)
-		}
 		s = standingOf(n, p.stream.partition)
 	}
 	s = s.at(version)
+	s.ha = uint32(replica)
+	t.recount(active, true)
 	e.put(s)
 	return s, nil
 }
 
-// drop makes the entry stand for a series that a rule drops.
-func (t *table) drop(e *entry, version uint32) {
+// drop makes the entry stand for a series that a rule drops, or whose replica is not stored.
+func (t *table) drop(e *entry, version uint32, replica uint16) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s, _ := e.standing(0)
-	if s.version() > version {
-		return // somebody knows better
+	if s.version() > version || s.version() == version && !s.dropped() {
+		return // somebody knows better, or its replica was elected for somebody else
 	}
-	if !s.dropped() {
-		t.series.Add(-1)
-		t.dropped.Add(1)
-	}
-	e.put(standingOf(0, noPartition).at(version))
+	t.recount(s.active(), false)
+	s = standingOf(0, noPartition).at(version)
+	s.ha = uint32(replica)
+	e.put(s)
 }
 
-// dropReplicas drops the series that come from one of the replicas, and calls gone for each.
-func (t *table) dropReplicas(idle []bool, version uint32, gone func(standing)) {
+// recount counts an entry as one of another kind.
+func (t *table) recount(was, is bool) {
+	switch {
+	case was && !is:
+		t.series.Add(-1)
+		t.dropped.Add(1)
+	case is && !was:
+		t.dropped.Add(-1)
+		t.series.Add(1)
+	}
+}
+
+// setIdle notes whether another replica is elected than the one that the entry comes from.
+func (t *table) setIdle(e *entry, replica uint16, idle bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, _ := e.standing(0)
+	if s.replica() != replica || s.dropped() || s.idle() == idle {
+		return
+	}
+	t.recount(s.active(), !idle)
+	e.ha.Store(s.ha ^ haIdle)
+}
+
+// idleReplicas notes which entries come from replicas that aren't elected; by number.
+func (t *table) idleReplicas(idle []bool) {
 	t.life.RLock()
 	defer t.life.RUnlock()
 	t.mu.Lock()
@@ -195,12 +217,8 @@ func (t *table) dropReplicas(idle []bool, version uint32, gone func(standing)) {
 	t.mu.Unlock()
 	for id := uint32(1); id <= count; id++ {
 		e := t.at(id)
-		if n := e.ha.Load(); n == 0 || int(n) >= len(idle) || !idle[n] {
-			continue
-		}
-		if s, _ := e.standing(0); !s.dropped() {
-			t.drop(e, version)
-			gone(s)
+		if n := uint16(e.ha.Load()); n != 0 && int(n) < len(idle) && idle[n] {
+			t.setIdle(e, n, true)
 		}
 	}
 }
@@ -265,13 +283,12 @@ func (t *table) forget(first, last, before uint32, idle []standing) []standing {
 		e.hi.Store(0)
 		e.lo.Store(0)
 		e.put(standing{})
-		e.ha.Store(0)
 		e.next.Store(t.free)
 		t.free = id
-		if s.dropped() {
-			t.dropped.Add(-1)
-		} else {
+		if s.active() {
 			t.series.Add(-1)
+		} else {
+			t.dropped.Add(-1)
 		}
 	}
 	return idle

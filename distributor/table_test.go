@@ -362,7 +362,7 @@ func TestDroppedSeries(t *testing.T) {
 			}
 		}
 		push(Written{Floats: 2})
-		r.trail.drop(r.trail.at(r.trail.last), r.version) // as a rule would
+		r.trail.drop(r.trail.at(r.trail.last), y.versions.renumbered(), 0) // as a rule would
 		push(Written{Floats: 1, ByRule: Drops{Floats: 1}})
 		if s.series.Load() != 1 || s.dropped.Load() != 1 {
 			t.Errorf("%d series, %d dropped", s.series.Load(), s.dropped.Load())
@@ -373,7 +373,7 @@ func TestDroppedSeries(t *testing.T) {
 			t.Errorf("%d series, %d dropped", s.series.Load(), s.dropped.Load())
 		}
 		push(Written{Floats: 2})
-		r.trail.drop(r.trail.at(r.trail.last), r.version)
+		r.trail.drop(r.trail.at(r.trail.last), y.versions.renumbered(), 0)
 		y.expire(time.Now().Add(time.Hour))
 		if s.series.Load() != 0 || s.dropped.Load() != 0 {
 			t.Errorf("%d series, %d dropped after an hour", s.series.Load(), s.dropped.Load())
@@ -393,12 +393,12 @@ func TestDefinitionsCountForTheirNumbering(t *testing.T) {
 	}
 	tab := newTable()
 	id, _ := tab.make(remote.Key{Hi: 1, Lo: 1}, 0, 0)
-	first, err := tab.assign(tab.at(id), p, current())
+	first, err := tab.assign(tab.at(id), p, current(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	renumber(p.stream)
-	second, err := tab.assign(tab.at(id), p, current())
+	second, err := tab.assign(tab.at(id), p, current(), 0)
 	if err != nil || second.series() != first.series() {
 		t.Fatalf("number %d, then %d, %v", first.series(), second.series(), err)
 	}
@@ -414,13 +414,13 @@ func TestDefinitionsCountForTheirNumbering(t *testing.T) {
 	if st, ok := tab.at(id).standing(0); !ok || !st.defined() {
 		t.Errorf("%+v is not defined", st)
 	}
-	if _, err := tab.assign(tab.at(id), p, second.version()-1); !errors.Is(err, errStale) {
+	if _, err := tab.assign(tab.at(id), p, second.version()-1, 0); !errors.Is(err, errStale) {
 		t.Errorf("an older request may change the entry: %v", err)
 	}
 	version := current()
 	renumber(p.stream)
 	other, _ := tab.make(remote.Key{Hi: 2, Lo: 2}, 0, 0)
-	if _, err := tab.assign(tab.at(other), p, version); !errors.Is(err, errStale) {
+	if _, err := tab.assign(tab.at(other), p, version, 0); !errors.Is(err, errStale) {
 		t.Errorf("a number of a generation that the part knows nothing of: %v", err)
 	}
 }
