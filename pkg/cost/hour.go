@@ -1,0 +1,150 @@
+package cost
+
+// Units of quantities. All of them are integers.
+//
+//	CPU, GPU      core-microseconds, GPU-microseconds
+//	RAM, storage  byte-seconds, rounded once in each row (quantity.Bytes)
+//	time          milliseconds; points in time are since 1970, UTC
+
+// Hour is what one UTC hour of one tenant was, as far as its samples tell: level 0 of the cube. Rows are sorted by their keys.
+type Hour struct {
+	Start     int64 // of the hour, in milliseconds
+	Workloads []Workload
+	Nodes     []Node
+	Assets    []Asset
+	Shares    []Share
+	Scalings  []Scaling
+	Warnings  []Warning
+}
+
+// Owner is whose a part of a cluster is.
+type Owner struct {
+	Cluster, Namespace string
+	Controller         Controller
+	Pod, UID           string
+	QoS, Priority      string
+	Labels             Labels // the chosen ones of the pod and its namespace
+}
+
+// Controller is the topmost known owner of a pod: its Deployment rather than the ReplicaSet. A pod without one is its own, of kind Pod.
+type Controller struct{ Kind, Name string }
+
+// Labels are sorted by name.
+type Labels []Label
+
+// Label is one label.
+type Label struct{ Name, Value string }
+
+// PodContainer is the container's name in the row of what a pod's effective request has beyond that of its containers.
+const PodContainer = "__pod__"
+
+// Workload is what one container held of one node in a part of the hour in which all its dimensions were constant.
+type Workload struct {
+	Owner
+	Container      string
+	Node, Provider string // the node's name and provider ID
+	From, To       int64
+	Alive          int64 // milliseconds in [From, To) in which it held its resources
+	CPU, RAM, GPU  Held
+	// How long its usage is known.
+	CPUKnown, RAMKnown, GPUKnown int64
+	// Quantities that are money only where the price book has a price for them.
+	Network Network
+	Disk    Disk
+	// Peaks and sketches of the usage while it is known, for advice on requests: cores in thousandths, bytes.
+	CPUPeak, RAMPeak     int64
+	CPUSketch, RAMSketch Sketch
+}
+
+// Held are the integrals of one resource: a holding is Used + Unused + Unknown.
+type Held struct {
+	Used    int64 // ∫usage
+	Unused  int64 // ∫max(request - usage, 0) while usage is known
+	Unknown int64 // ∫request while usage is unknown
+	Request int64 // ∫request
+	Limit   int64 // ∫limit while there is one
+}
+
+// Network are bytes received and sent, by class where the metrics have one ("" where not).
+type Network struct{ Received, Sent int64 }
+
+// Disk are bytes read from and written to the container's file system.
+type Disk struct{ Read, Written int64 }
+
+// Sketch tells how long usage was in which bucket. Bucket 0 ends at 0.01 cores or 10 MB, and each is 1.05 times as wide as the one
+// before, as in Kubernetes' Vertical Pod Autoscaler. Sorted by bucket.
+type Sketch []Bucket
+
+// Bucket is one bucket of a Sketch.
+type Bucket struct {
+	Index  int32
+	Millis int64
+}
+
+// Node is a part of the hour in which a node was up and its dimensions and capacity were constant.
+type Node struct {
+	Cluster, Name, Provider string
+	InstanceType            string
+	Region, Zone            string
+	Spot                    bool
+	Labels                  Labels // all but those that name one node
+	From, To                int64
+	Up                      int64 // milliseconds; a gap before the same provider ID comes again counts
+	Blind                   int64 // of it, without any facts of its pods
+	CPU, RAM, GPU           Capacity
+}
+
+// Capacity are the integrals of one resource of a node.
+type Capacity struct {
+	Capacity    int64
+	Allocatable int64 // at most Capacity
+	Blind       int64 // of Capacity, while there were no facts of pods
+	Used        int64 // by the node's own meter, where there is one
+}
+
+// AssetKind is what is paid for beside nodes.
+type AssetKind string
+
+// Kinds of assets and the unit of their quantity.
+const (
+	VolumeAsset       AssetKind = "volume"        // byte-seconds provisioned
+	LoadBalancerAsset AssetKind = "load_balancer" // milliseconds
+)
+
+// Asset is a volume or load balancer in a part of the hour in which its dimensions were constant.
+type Asset struct {
+	Kind             AssetKind
+	Cluster, Name    string
+	Namespace, Claim string // of a volume; the namespace of a service
+	Class            string // the storage class; "" of a load balancer
+	Region, Zone     string
+	Labels           Labels
+	From, To         int64
+	Quantity         int64
+}
+
+// Share is an owner's part of an asset. The shares of an asset are at most its quantity; what is left of a volume is unmounted,
+// of a load balancer unattributed.
+type Share struct {
+	Owner
+	Kind     AssetKind
+	Asset    string
+	From     int64 // of the asset's row
+	Quantity int64
+}
+
+// Scaling is a change of a workload's replicas.
+type Scaling struct {
+	Cluster, Namespace string
+	Controller         Controller
+	At                 int64
+	Before, After      int64
+}
+
+// Warning is something that a reader of the hour should know. Count is how often; Example is the key of one.
+type Warning struct {
+	Name    string // one of the names in docs/cost.md
+	Cluster string
+	Count   int64
+	Example string
+}
