@@ -361,3 +361,31 @@ func TestRefusedBatchesDefineNothingAnew(t *testing.T) {
 	b.restart()
 	b.want(want)
 }
+
+// Everything but the sync was done: there is no ack yet.
+func TestAnAckWaitsForTheSync(t *testing.T) {
+	b := newBedOf(t, time.Hour)
+	fs := &faultyFS{}
+	b.fs = fs
+	b.start()
+	pushRounds(b, 2)
+	fs.syncs.Lock()
+	var bl series.Builder
+	bl.Reset(series.StreamID{Distributor: 1, Generation: 1}, tenant.Anonymous)
+	bl.Float(0, 100, 12345)
+	r, err := b.Push(bl.AppendTo(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-r.applied
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, early := r.Wait(ctx)
+	fs.syncs.Unlock()
+	if !errors.Is(early, context.DeadlineExceeded) {
+		t.Fatalf("before the sync: %v", early)
+	}
+	if _, err := r.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
