@@ -235,6 +235,14 @@ func (d *Distributor) senders() []*sender {
 	return all
 }
 
+// tableBytes is how much memory all tenants' tables have mapped.
+func (d *Distributor) tableBytes() (n int64) {
+	for _, s := range d.senders() {
+		n += s.arena.size()
+	}
+	return n
+}
+
 // activeSeries is how many series all tenants have.
 func (d *Distributor) activeSeries() (n int64) {
 	for _, s := range d.senders() {

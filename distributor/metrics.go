@@ -39,6 +39,8 @@ func (m *metrics) watch(reg prometheus.Registerer, d *Distributor) {
 		func() float64 { return float64(d.activeSeries()) })
 	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "varve_distributor_active_tenants", Help: "Tenants in the table."},
 		func() float64 { return float64(len(d.senders())) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "varve_distributor_table_bytes", Help: "Memory of the table that Go's own metrics don't count."},
+		func() float64 { return float64(d.tableBytes()) })
 }
 
 // lookedUp counts how a request's series were found.

@@ -2,20 +2,22 @@ package distributor
 
 import (
 	"math/bits"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"github.com/varve-io/varve/pkg/remote"
 )
 
-// table finds the entries of one tenant's series. It has less than 64 bytes for each, of which the garbage collector
-// looks at none.
+// table finds the entries of one tenant's series. It has less than 64 bytes for each, which the garbage collector knows
+// nothing of.
 //
 // Whoever reads it holds life shared; nothing else is locked to find an entry. New entries are made under mu, and words
 // of entries change under mu. Entries are let go under life held alone: while it is held shared, an entry that is found
-// stays that of the same series.
+// stays that of the same series. So are indexes that have become too small. Pages stay for as long as the table.
 type table struct {
-	life sync.RWMutex
+	life  sync.RWMutex
+	arena *arena
 
 	index   atomic.Pointer[index]
 	pages   atomic.Pointer[[][]entry] // they never move
@@ -25,6 +27,7 @@ type table struct {
 	mu    sync.Mutex
 	count uint32 // entries that were ever made: the greatest of them
 	free  uint32 // the first free one
+	old   []*index
 }
 
 // index finds entries by key: open addressing, with linear probing. A slot holds an entry's number, which takes as many
@@ -44,14 +47,15 @@ const (
 )
 
 func newTable() *table {
-	t := &table{}
-	t.index.Store(newIndex(firstPage))
+	t := &table{arena: &arena{}}
+	runtime.AddCleanup(t, (*arena).release, t.arena)
+	t.index.Store(t.newIndex(firstPage))
 	t.pages.Store(new([][]entry))
 	return t
 }
 
-func newIndex(slots int) *index {
-	return &index{mask: uint32(slots - 1), slots: make([]atomic.Uint32, slots)}
+func (t *table) newIndex(slots int) *index {
+	return &index{mask: uint32(slots - 1), slots: room[atomic.Uint32](t.arena, slots)}
 }
 
 // at is an entry by its number, from 1 on.
@@ -121,7 +125,7 @@ func (t *table) take() uint32 {
 	t.count++
 	pages := *t.pages.Load()
 	if page, _ := pageOf(t.count); int(page) == len(pages) {
-		grown := append(pages[:len(pages):len(pages)], make([]entry, firstPage<<min(page, smallPages)))
+		grown := append(pages[:len(pages):len(pages)], room[entry](t.arena, firstPage<<min(page, smallPages)))
 		t.pages.Store(&grown)
 	}
 	return t.count
@@ -135,15 +139,34 @@ func (ix *index) add(lo uint64, id uint32) {
 	ix.slots[pos&ix.mask].Store(ix.slot(lo, id))
 }
 
-// grow makes an index of twice the size.
+// grow makes an index of twice the size. Somebody may still look into the old one.
 func (t *table) grow(old *index) {
-	ix := newIndex(2 * len(old.slots))
+	ix := t.newIndex(2 * len(old.slots))
 	for id := uint32(1); id <= t.count; id++ {
 		if e := t.at(id); e.hi.Load() != 0 {
 			ix.add(e.lo.Load(), id)
 		}
 	}
 	t.index.Store(ix)
+	t.old = append(t.old, old)
+}
+
+// shed lets go of old indexes.
+func (t *table) shed() {
+	t.mu.Lock()
+	none := len(t.old) == 0
+	t.mu.Unlock()
+	if none {
+		return
+	}
+	t.life.Lock()
+	defer t.life.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, ix := range t.old {
+		giveBack(t.arena, ix.slots)
+	}
+	t.old = nil
 }
 
 // assign makes the entry stand for what it is at a version: in the part's partition, with the number that it has there,
@@ -236,8 +259,10 @@ func (t *table) setDefined(partition int32, ds []definition) {
 	}
 }
 
-// expire lets go of the entries that were last seen before a time, a page of them at once, and calls gone for each.
+// expire lets go of the entries that were last seen before a time, a page of them at once, and calls gone for each; and of
+// old indexes.
 func (t *table) expire(before uint32, gone func(standing)) {
+	t.shed()
 	var idle []standing
 	for first := uint32(1); ; first += pageEntries {
 		t.mu.Lock()

@@ -80,11 +80,7 @@ func TestTableIsAMap(t *testing.T) {
 
 func TestTableIsSmall(t *testing.T) {
 	for _, n := range []int{10, 100, 769, 1000, 10_000, 98_305, 200_000} {
-		tab := newTable()
-		random := rand.New(rand.NewPCG(1, 2))
-		for range n {
-			tab.make(remote.Key{Hi: random.Uint64() | 1, Lo: random.Uint64()}, 0, 0)
-		}
+		tab := filled(n)
 		bytes := 4*len(tab.index.Load().slots) + int(unsafe.Sizeof(*tab))
 		for _, p := range *tab.pages.Load() {
 			bytes += len(p)*int(unsafe.Sizeof(entry{})) + int(unsafe.Sizeof(p))
