@@ -1,0 +1,98 @@
+package quantity
+
+import (
+	"math"
+	"math/bits"
+)
+
+// Spread is an increase that is spread evenly over a time, and how much of that time counts: [From, To).
+type Spread struct {
+	From, To   int64
+	begin, end int64 // what the amount is spread over
+	amount     int64 // not negative
+}
+
+// NewSpread spreads an amount evenly over [from, to).
+func NewSpread(from, to, amount int64) Spread { return Spread{from, to, from, to, amount} }
+
+// Span is the time of the piece.
+func (s Spread) Span() (from, to int64) { return s.From, s.To }
+
+// Clip is the part of the piece in [from, to).
+func (s Spread) Clip(from, to int64) Spread {
+	s.From, s.To = max(s.From, from), min(s.To, to)
+	return s
+}
+
+// Amount is how much of the increase falls into the piece: the amount until its end, rounded down, less that until its begin.
+func (s Spread) Amount() int64 {
+	if s.To <= s.From {
+		return 0
+	}
+	return s.until(s.To) - s.until(s.From)
+}
+
+func (s Spread) until(t int64) int64 {
+	switch t {
+	case s.begin:
+		return 0
+	case s.end:
+		return s.amount
+	}
+	hi, lo := bits.Mul64(uint64(s.amount), uint64(t-s.begin))
+	q, _ := bits.Div64(hi, lo, uint64(s.end-s.begin)) // less than amount, since t is before end
+	return int64(q)
+}
+
+// Rate is the amount per second of the whole increase, rounded down: of core-microseconds, millionths of a core.
+func (s Spread) Rate() int64 {
+	hi, lo := bits.Mul64(uint64(s.amount), 1000)
+	length := uint64(s.end - s.begin)
+	if hi >= length {
+		return math.MaxInt64
+	}
+	q, _ := bits.Div64(hi, lo, length)
+	return int64(min(q, math.MaxInt64))
+}
+
+// Bound lowers the amount to at most limit per millisecond, and tells whether it was more.
+func (s Spread) Bound(limit int64) (Spread, bool) {
+	hi, most := bits.Mul64(uint64(limit), uint64(s.end-s.begin))
+	if hi != 0 || uint64(s.amount) <= most {
+		return s, false
+	}
+	s.amount = int64(most)
+	return s, true
+}
+
+// Counter is how a series that only grows is read.
+type Counter struct {
+	Bridge int64
+	// Start is when it was 0, Unix milliseconds; 0 if that is unknown.
+	Start int64
+	// Unit is how many units of the amount one of the counter is.
+	Unit float64
+}
+
+// Spreads appends the increases of a counter. A fall is a reset: the increase is then the new value. What was before the first
+// sample is known if the counter's start is within the bridge, and the increase between two samples that are farther apart than the
+// bridge is not. A stale marker doesn't end a counter: if the series comes back, its increase was in between.
+func (c Counter) Spreads(dst []Spread, samples []Sample) []Spread {
+	last, at := int64(0), c.Start // the sum before and when it was so
+	known := at > 0
+	for _, s := range samples {
+		if math.IsNaN(s.V) || s.V < 0 {
+			continue
+		}
+		v := round(s.V, c.Unit)
+		if known && at < s.T && s.T-at <= c.Bridge {
+			increase := v - last
+			if increase < 0 {
+				increase = v
+			}
+			dst = append(dst, NewSpread(at, s.T, increase))
+		}
+		last, at, known = v, s.T, true
+	}
+	return dst
+}
