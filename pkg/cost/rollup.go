@@ -1,0 +1,172 @@
+package cost
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"slices"
+)
+
+// RollUp sums ledgers that share their names into one of a day or month. It drops pods, UIDs, and the names of nodes and assets.
+// Its warnings are those of all ledgers, added by name and cluster. Whatever linear prices are put on, it costs what the ledgers cost.
+func RollUp(from, to int64, ledgers ...*Ledger) (*Ledger, error) {
+	if len(ledgers) == 0 {
+		return &Ledger{From: from, To: to, Names: NewNames()}, nil
+	}
+	sum := &Ledger{From: from, To: to, Names: ledgers[0].Names}
+	c := newCollector(sum.Names)
+	for _, l := range ledgers {
+		if l.Names != sum.Names {
+			return nil, errors.New("ledgers to be summed have names of their own")
+		}
+		if l.From < from || l.To > to {
+			return nil, errors.New("a ledger isn't within the time of its roll-up")
+		}
+		for _, item := range l.Items {
+			item.Subject, item.Place = c.anonymous(item.Subject, item.Place)
+			c.add(&item)
+		}
+		for _, asset := range l.Assets {
+			asset.Subject, asset.Place = c.anonymous(asset.Subject, asset.Place)
+			c.addAsset(&asset)
+		}
+		sum.Scalings = append(sum.Scalings, l.Scalings...)
+		sum.Warnings = append(sum.Warnings, l.Warnings...)
+	}
+	slices.SortFunc(sum.Scalings, compareScalings)
+	sum.Warnings = addWarnings(sum.Warnings)
+	c.finish(sum)
+	return sum, nil
+}
+
+// collector adds items that have the same names, and sorts them by these.
+type collector struct {
+	names     *Names
+	items     map[itemKey]int
+	assets    map[itemKey]int
+	rows      []Item
+	assetRows []AssetItem
+	subjects  map[uint32]uint32 // without pods
+	places    map[uint32]uint32 // without names
+}
+
+type itemKey struct {
+	kind           Kind
+	subject, place uint32
+}
+
+func newCollector(names *Names) *collector {
+	return &collector{
+		names: names, items: map[itemKey]int{}, assets: map[itemKey]int{},
+		subjects: map[uint32]uint32{}, places: map[uint32]uint32{},
+	}
+}
+
+func (c *collector) add(item *Item) {
+	key := itemKey{item.Kind, item.Subject, item.Place}
+	if i, ok := c.items[key]; ok {
+		c.rows[i].add(item)
+		return
+	}
+	c.items[key] = len(c.rows)
+	c.rows = append(c.rows, *item)
+}
+
+func (c *collector) addAsset(asset *AssetItem) {
+	key := itemKey{0, asset.Subject, asset.Place}
+	if i, ok := c.assets[key]; ok {
+		c.assetRows[i].add(asset)
+		return
+	}
+	c.assets[key] = len(c.assetRows)
+	c.assetRows = append(c.assetRows, *asset)
+}
+
+// anonymous is the numbers of the same subject and place without pods and names.
+func (c *collector) anonymous(subject, place uint32) (uint32, uint32) {
+	s, ok := c.subjects[subject]
+	if !ok {
+		of := *c.names.SubjectOf(subject)
+		of.Pod, of.UID = "", ""
+		s = c.names.Subject(of)
+		c.subjects[subject] = s
+	}
+	p, ok := c.places[place]
+	if !ok {
+		of := *c.names.PlaceOf(place)
+		of.Name, of.Provider = "", ""
+		p = c.names.Place(of)
+		c.places[place] = p
+	}
+	return s, p
+}
+
+// finish gives the ledger what was collected, in the order of names.
+func (c *collector) finish(l *Ledger) {
+	subjects := ranks(&c.names.subjects, (*Subject).appendKey, func(use func(uint32)) {
+		for i := range c.rows {
+			use(c.rows[i].Subject)
+		}
+		for i := range c.assetRows {
+			use(c.assetRows[i].Subject)
+		}
+	})
+	places := ranks(&c.names.places, (*Place).appendKey, func(use func(uint32)) {
+		for i := range c.rows {
+			use(c.rows[i].Place)
+		}
+		for i := range c.assetRows {
+			use(c.assetRows[i].Place)
+		}
+	})
+	order := func(k1, k2 itemKey) int {
+		return cmp.Or(cmp.Compare(k1.kind, k2.kind), cmp.Compare(subjects[k1.subject], subjects[k2.subject]), cmp.Compare(places[k1.place], places[k2.place]))
+	}
+	slices.SortFunc(c.rows, func(a, b Item) int {
+		return order(itemKey{a.Kind, a.Subject, a.Place}, itemKey{b.Kind, b.Subject, b.Place})
+	})
+	slices.SortFunc(c.assetRows, func(a, b AssetItem) int {
+		return order(itemKey{0, a.Subject, a.Place}, itemKey{0, b.Subject, b.Place})
+	})
+	l.Items, l.Assets = c.rows, c.assetRows
+}
+
+// ranks are the positions of the used numbers in the order of names.
+func ranks[T any](t *table[T], appendKey func(*T, []byte) []byte, each func(use func(uint32))) map[uint32]uint32 {
+	keys := map[uint32][]byte{}
+	var order []uint32
+	each(func(i uint32) {
+		if _, ok := keys[i]; !ok {
+			keys[i] = appendKey(&t.values[i], nil)
+			order = append(order, i)
+		}
+	})
+	slices.SortFunc(order, func(a, b uint32) int { return bytes.Compare(keys[a], keys[b]) })
+	rank := make(map[uint32]uint32, len(order))
+	for r, i := range order {
+		rank[i] = uint32(r)
+	}
+	return rank
+}
+
+func compareScalings(a, b Scaling) int {
+	return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Namespace, b.Namespace),
+		cmp.Compare(a.Controller.Kind, b.Controller.Kind), cmp.Compare(a.Controller.Name, b.Controller.Name),
+		cmp.Compare(a.Before, b.Before), cmp.Compare(a.After, b.After))
+}
+
+// addWarnings adds counts of the same name and cluster; the first example in their order stays.
+func addWarnings(all []Warning) []Warning {
+	slices.SortFunc(all, func(a, b Warning) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Example, b.Example))
+	})
+	var sum []Warning
+	for _, w := range all {
+		if n := len(sum); n > 0 && sum[n-1].Name == w.Name && sum[n-1].Cluster == w.Cluster {
+			sum[n-1].Count += w.Count
+			continue
+		}
+		sum = append(sum, w)
+	}
+	return sum
+}
