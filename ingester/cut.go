@@ -37,6 +37,7 @@ func (i *Ingester) cutAll(ctx context.Context) error {
 	i.cutMu.Lock()
 	defer i.cutMu.Unlock()
 	defer i.dropLogs()
+	defer i.vacateAll()
 	for {
 		i.mu.RLock()
 		var e *epoch
@@ -73,6 +74,7 @@ func (i *Ingester) cut(ctx context.Context, e *epoch) error {
 	for _, h := range e.all() {
 		h.Free()
 	}
+	i.freed = append(i.freed, freedEpoch{e, i.deps.Now()})
 	i.logger.Info("epoch cut", "epoch", e.number, "tenants", len(e.all()), "blocks", written, "duration", time.Since(begun))
 	i.cutEpochs = append(i.cutEpochs, e.number)
 	return nil

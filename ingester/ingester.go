@@ -83,10 +83,11 @@ type Ingester struct {
 	started    map[uint64]time.Time // of the epochs that are in memory
 	old        []*epoch             // rotated away, not yet cut
 
-	cutMu     sync.Mutex // one cut at a time
-	cutEpochs []uint64   // whose logs are to be dropped; guarded by cutMu
-	shipMu    sync.Mutex // one shipment at a time
-	releaseMu sync.Mutex // one release at a time
+	cutMu     sync.Mutex   // one cut at a time
+	cutEpochs []uint64     // whose logs are to be dropped; guarded by cutMu
+	freed     []freedEpoch // cut lately; guarded by cutMu
+	shipMu    sync.Mutex   // one shipment at a time
+	releaseMu sync.Mutex   // one release at a time
 	leaving   atomic.Bool
 	serving   atomic.Bool // from the end of the replay to the end of Run: reads are answered
 	progress  progress

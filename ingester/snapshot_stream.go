@@ -14,6 +14,8 @@ import (
 
 // copy is the stream as it is now. Nobody may be pushing.
 func (s *stream) copy() *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return &stream{id: s.id, term: s.term, round: s.round, next: s.next, refs: slices.Clone(s.refs), tenants: maps.Clone(s.tenants)}
 }
 

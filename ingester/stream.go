@@ -2,6 +2,7 @@ package ingester
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -96,6 +97,68 @@ func (s *stream) forgetValues() {
 	for n := range s.refs {
 		s.refs[n].last = 0
 	}
+}
+
+// vacateStep is how many numbers are looked at while pushes wait.
+const vacateStep = 4096
+
+// freedEpoch is one that was cut.
+type freedEpoch struct {
+	*epoch
+	at time.Time
+}
+
+// vacateAfter is when numbers leave the heads of an epoch that is cut. By then most have done so, because they were used.
+func (i *Ingester) vacateAfter() time.Duration { return time.Duration(i.cfg.HeadPeriod) / 12 }
+
+// vacateAll lets go of the heads of epochs that were cut a while ago.
+func (i *Ingester) vacateAll() {
+	for len(i.freed) > 0 && i.deps.Now().Sub(i.freed[0].at) >= i.vacateAfter() {
+		i.vacate(i.freed[0].epoch)
+		i.freed = slices.Delete(i.freed, 0, 1)
+	}
+}
+
+// vacate lets go of the heads of an epoch. Numbers that were not used since would keep them, with the labels of all their
+// series; so they get series like theirs in heads that hold nothing else.
+func (i *Ingester) vacate(e *epoch) {
+	i.streamsMu.RLock()
+	streams := slices.Collect(maps.Values(i.streams))
+	i.streamsMu.RUnlock()
+	cut, rest := e.all(), newEpoch(e.number)
+	for _, s := range streams {
+		for n := 0; s.vacateSome(e, cut, rest, n); n += vacateStep {
+		}
+	}
+	for _, h := range rest.all() {
+		h.Free()
+	}
+}
+
+// vacateSome does so for some numbers from first on; false if there are none.
+func (s *stream) vacateSome(e *epoch, cut map[tenant.ID]*head.Head, rest *epoch, first int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first >= len(s.refs) {
+		return false
+	}
+	ids := make(map[uint32]tenant.ID, len(s.tenants))
+	for id, n := range s.tenants {
+		ids[n] = id
+	}
+	for n := range s.refs[first:min(first+vacateStep, len(s.refs))] {
+		r := &s.refs[first+n]
+		if r.series == nil || r.round == s.round && s.term.Epoch > e.number {
+			continue
+		}
+		id := ids[r.tenant]
+		if h := cut[id]; h != nil && h.Owns(r.series) {
+			if like, _, err := rest.head(id).SeriesLike(r.series); err == nil {
+				r.series = like
+			}
+		}
+	}
+	return true
 }
 
 // maxNumber bounds what a corrupt definition may cost.

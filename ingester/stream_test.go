@@ -3,9 +3,12 @@ package ingester
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-io/varve/pkg/config"
 	"github.com/varve-io/varve/pkg/series"
@@ -43,6 +46,48 @@ func TestNumbersBelongToTheirTenant(t *testing.T) {
 	if size := unsafe.Sizeof(ref{}); size > 24 {
 		t.Errorf("a reference takes %d bytes; there is one per series and distributor", size)
 	}
+}
+
+// Numbers that nobody uses keep the labels of their series, and not the heads of epochs that are cut.
+func TestNumbersLeaveHeadsThatAreCut(t *testing.T) {
+	b := newBed(t)
+	now := time.Now()
+	b.deps.Now = func() time.Time { return now }
+	b.push(func(bl *series.Builder) {
+		for n := range 2*vacateStep + 3 {
+			bl.Define(series.Number(n), named(fmt.Sprint("s", n)))
+		}
+		bl.Float(0, 1000, 1)
+		bl.Float(vacateStep, 1000, 2)
+	})
+	for epoch := range 3 {
+		was := b.current
+		if err := b.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		b.push(func(bl *series.Builder) { bl.Float(0, 2000+int64(epoch), 1) })
+		for range 2 {
+			if err := b.cutAll(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			now = now.Add(b.vacateAfter())
+		}
+		for _, st := range b.streams {
+			for n, r := range st.refs {
+				if was.head(tenant.Anonymous).Owns(r.series) {
+					t.Fatalf("number %d is of epoch %d", n, epoch)
+				}
+				if got := r.series.Labels(); !labels.Equal(got, named(fmt.Sprint("s", n))) {
+					t.Fatalf("number %d has become %s", n, got)
+				}
+			}
+		}
+	}
+	b.push(func(bl *series.Builder) { bl.Float(vacateStep, 3000, 3) })
+	b.want(map[string]float64{
+		"s0@1000": 1, "s0@2000": 1, "s0@2001": 1, "s0@2002": 1,
+		fmt.Sprintf("s%d@1000", vacateStep): 2, fmt.Sprintf("s%d@3000", vacateStep): 3,
+	})
 }
 
 // A sender may pause for longer than a short epoch lasts: its numbers are still known.

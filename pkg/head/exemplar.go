@@ -43,10 +43,8 @@ func (e heldExemplar) key() exemplarKey {
 // AppendExemplar keeps an exemplar of the series, in place of the head's oldest if there are Options.MaxExemplars.
 // Its labels are copied. One that the head has already is a Duplicate.
 func (s *Series) AppendExemplar(e exemplar.Exemplar) Outcome {
-	s.mtx.Lock()
 	h := s.head
-	s.mtx.Unlock()
-	if h == nil || h.sealed.Load() {
+	if h.sealed.Load() {
 		return Sealed
 	}
 	return h.exemplars.add(heldExemplar{series: s, Exemplar: e})
@@ -114,13 +112,14 @@ func (h *Head) Exemplars(ctx context.Context, mint, maxt int64, matchers ...[]*l
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if !matchesOne(s.labels, matchers) {
+		ls := s.Labels()
+		if !matchesOne(ls, matchers) {
 			continue
 		}
 		slices.SortFunc(es, func(a, b exemplar.Exemplar) int {
 			return cmp.Or(cmp.Compare(a.Ts, b.Ts), cmp.Compare(a.Value, b.Value))
 		})
-		out = append(out, series.Exemplars{Labels: s.labels, Exemplars: es})
+		out = append(out, series.Exemplars{Labels: ls, Exemplars: es})
 	}
 	slices.SortFunc(out, func(a, b series.Exemplars) int { return labels.Compare(a.Labels, b.Labels) })
 	return out, nil

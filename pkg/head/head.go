@@ -2,7 +2,9 @@ package head
 
 import (
 	"errors"
+	"hash/maphash"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,7 +18,7 @@ var ErrSealed = errors.New("head is sealed")
 // ErrFreed: the head's data is gone, its blocks have it.
 var ErrFreed = errors.New("head is freed")
 
-// ErrFull: the head has as many series as references can name.
+// ErrFull: the head has as many series as references can name, or a series has more than 65535 labels.
 var ErrFull = errors.New("head has no more room for series")
 
 // Options are a head's bounds.
@@ -48,39 +50,36 @@ func New(o Options) *Head {
 		o.ChunkSamples = 120
 	}
 	h := &Head{chunkSamples: min(o.ChunkSamples, math.MaxUint16), exemplars: exemplars{max: o.MaxExemplars}}
+	h.index.seed, h.index.salt = maphash.MakeSeed(), rand.Uint64()
 	h.minT.Store(math.MaxInt64)
 	h.maxT.Store(math.MinInt64)
 	return h
 }
 
-// Series is the series with these labels, made if there is none yet; finding it allocates nothing. The labels are
-// copied, so they may be a view of a buffer. The error is ErrSealed, ErrFreed or ErrFull.
+// Series is the series with these labels, which are sorted by name, made if there is none yet; finding it allocates
+// nothing. The labels are copied, so they may be a view of a buffer. The error is ErrSealed or ErrFull.
 func (h *Head) Series(ls labels.Labels) (s *Series, created bool, err error) {
-	return h.series(ls, labels.Labels.Copy)
+	return h.index.of(h, ls)
 }
 
-// SeriesLike is Series with the labels of a series of another head, which share their memory from then on.
+// SeriesLike is Series with the labels of a series of another head, which may be freed. The strings of the labels are
+// shared from then on.
 func (h *Head) SeriesLike(other *Series) (s *Series, created bool, err error) {
-	return h.series(other.labels, func(ls labels.Labels) labels.Labels { return ls })
+	if other.head == h {
+		return other, false, nil
+	}
+	return h.index.like(h, other)
 }
 
-func (h *Head) series(ls labels.Labels, keep func(labels.Labels) labels.Labels) (s *Series, created bool, err error) {
-	hash := ls.Hash()
-	if s := h.index.find(hash, ls); s != nil {
-		return s, false, nil
-	}
-	if h.sealed.Load() {
-		return nil, false, ErrSealed
-	}
-	return h.index.add(hash, newSeries(h, keep(ls)))
-}
+// Owns tells whether the series is one of the head's.
+func (h *Head) Owns(s *Series) bool { return s.head == h }
 
 // Seal makes the head read-only: every append that has not returned yet is either in the head, for all that read it
 // from now on, or refused.
 func (h *Head) Seal() { h.sealed.Store(true) }
 
 // Free drops the data, at once or when the last open set and block reader are closed; new ones are refused with
-// ErrFreed. A Series that somebody still holds then pins only its labels. Free seals the head.
+// ErrFreed. A Series that somebody still holds then pins the labels of all series. Free seals the head.
 func (h *Head) Free() {
 	h.Seal()
 	h.life.Lock()

@@ -42,7 +42,7 @@ func (s *Series) appendHistogram(t int64, x anyHistogram) Outcome {
 	defer s.mtx.Unlock()
 	h := s.head
 	switch {
-	case h == nil || h.sealed.Load():
+	case h.sealed.Load():
 		return Sealed
 	case s.kind == chunkenc.ValNone || t > s.open.t:
 		return s.appendNewest(t, x)

@@ -2,135 +2,169 @@ package head
 
 import (
 	"context"
+	"hash/maphash"
 	"math"
+	"math/bits"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/index"
 )
 
-// postings is the head's inverted index: which series there are, by hash and by label. References are the numbers
-// from 1 on in the order of creation, so every list stays sorted by appending to it, and a list that was taken
+// postings is the head's inverted index: which series there are, and which have a label. References are the numbers
+// from 1 on in the order of creation, so every list stays sorted by appending to it, and what was taken of a list
 // under the lock can be read without it.
 type postings struct {
-	mtx      sync.RWMutex
-	dropped  bool
-	byHash   map[uint64]*Series   // one series of each hash
-	collided map[uint64][]*Series // the others of that hash
-	series   []*Series            // by reference - 1
-	names    map[string]*values
-	lists    int64 // how many lists, and
-	refs     int64 // references in them
-	before   []place
+	mtx    sync.RWMutex
+	seed   maphash.Seed
+	salt   uint64
+	series []*Series // by reference - 1
+	table  table     // of references, by the numbers of the series' pairs
+	pairs  pairs
+	names  map[string]*name
+	page   *page // where the next series' numbers go
+	used   int   // so many of it are taken
+	want   []wanted
+	labels int // how many the series that is looked for has, in want
+
+	texts   int64 // bytes of the values
+	numbers int64 // bytes of the pages
+	refs    int64 // bytes of the lists
 }
 
-// values are the values of one label name.
-type values struct {
-	lists map[string]*list
-	order []string // the keys of lists, in the order of creation
-}
-
-// list is the series of one label.
-type list struct{ refs []uint32 }
-
-// place is where a label of the series before was found. The next series often has the same name at the same
-// position, and even the same value, which spares looking them up.
-type place struct {
-	labels.Label
-	values *values
-	list   *list
-}
-
-// find is the series with these labels, or nil.
-func (p *postings) find(hash uint64, ls labels.Labels) *Series {
-	p.mtx.RLock()
-	defer p.mtx.RUnlock()
-	return p.findLocked(hash, ls)
-}
-
-func (p *postings) findLocked(hash uint64, ls labels.Labels) *Series {
-	s := p.byHash[hash]
-	if s == nil || labels.Equal(s.labels, ls) {
-		return s
-	}
-	for _, s := range p.collided[hash] {
-		if labels.Equal(s.labels, ls) {
-			return s
-		}
-	}
-	return nil
-}
-
-// add gives s a reference and indexes it, unless there is a series with its labels already.
-func (p *postings) add(hash uint64, s *Series) (_ *Series, created bool, err error) {
+// of gives the series with these labels, made if there is none yet.
+func (p *postings) of(h *Head, ls labels.Labels) (s *Series, created bool, err error) {
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
-	if old := p.findLocked(hash, s.labels); old != nil {
-		return old, false, nil
+	p.labels = 0
+	ls.Range(p.wantLabel)
+	return p.wanted(h, strings.Clone)
+}
+
+// like gives the series with the labels of one of another head, made of the same strings if there is none yet.
+func (p *postings) like(h *Head, other *Series) (s *Series, created bool, err error) {
+	theirs := other.head.index.allPairs()
+	p.mtx.Lock()
+	defer p.mtx.Unlock()
+	p.labels = 0
+	for _, n := range other.numbers() {
+		p.wantLabel(theirs[n].Label)
+	}
+	return p.wanted(h, func(s string) string { return s })
+}
+
+// wantLabel adds a label to those of the series that is looked for.
+func (p *postings) wantLabel(l labels.Label) {
+	if p.labels == len(p.want) {
+		p.want = append(p.want, wanted{})
+	}
+	p.want[p.labels].Label = l
+	p.labels++
+}
+
+// wanted is the series that is looked for, made if there is none.
+func (p *postings) wanted(h *Head, keep func(string) string) (s *Series, created bool, err error) {
+	want, known := p.want[:p.labels], true
+	for i := range want {
+		known = want[i].locate(p) && known
+	}
+	defer func() {
+		for i := range want {
+			want[i].Label = labels.Label{} // a view of somebody's buffer
+		}
+	}()
+	if known {
+		if s := p.find(p.hashOf(want), want); s != nil {
+			return s, false, nil
+		}
 	}
 	switch {
-	case p.dropped:
-		return nil, false, ErrFreed
-	case len(p.series) >= math.MaxUint32-1:
+	case h.sealed.Load():
+		return nil, false, ErrSealed
+	case len(p.series) >= math.MaxInt32, len(p.pairs)+len(want) > math.MaxInt32, len(want) > math.MaxUint16:
 		return nil, false, ErrFull
-	case p.byHash == nil:
-		p.byHash, p.names = map[uint64]*Series{}, map[string]*values{}
+	case p.names == nil:
+		p.names = map[string]*name{}
 	}
-	p.series = append(p.series, s)
-	s.ref = uint32(len(p.series))
-	if p.byHash[hash] == nil {
-		p.byHash[hash] = s
-	} else {
-		if p.collided == nil {
-			p.collided = map[uint64][]*Series{}
+	for i := range want {
+		if want[i].pair == nil {
+			want[i].make(p, keep)
 		}
-		p.collided[hash] = append(p.collided[hash], s)
 	}
-	i := 0
-	s.labels.Range(func(l labels.Label) {
-		if i == len(p.before) {
-			p.before = append(p.before, place{})
+	return p.add(h, want), true, nil
+}
+
+// find is the series with these pairs, nil if there is none.
+func (p *postings) find(hash uint32, want []wanted) *Series {
+	ref := p.table.find(hash, func(ref uint32) bool {
+		numbers := p.series[ref-1].numbers()
+		if len(numbers) != len(want) {
+			return false
 		}
-		at := &p.before[i]
-		p.locate(l, at)
-		at.list.refs = append(at.list.refs, s.ref)
-		i++
+		for i := range want {
+			if numbers[i] != want[i].pair.number {
+				return false
+			}
+		}
+		return true
 	})
-	p.refs += int64(i)
-	return s, true, nil
+	if ref == 0 {
+		return nil
+	}
+	return p.series[ref-1]
 }
 
-// locate makes at the place of the label; it begins as a guess.
-func (p *postings) locate(l labels.Label, at *place) {
-	if at.values == nil || at.Name != l.Name {
-		vs := p.names[l.Name]
-		if vs == nil {
-			vs = &values{lists: map[string]*list{}}
-			p.names[l.Name] = vs
+// hashOf is a hash of the pairs' numbers. The salt keeps it from being guessed.
+func (p *postings) hashOf(want []wanted) uint32 {
+	h := p.salt
+	for i := range want {
+		hi, lo := bits.Mul64(h^uint64(want[i].pair.number), 0x9e3779b97f4a7c15)
+		h = hi ^ lo + p.salt
+	}
+	return uint32(h >> 32)
+}
+
+// add makes a series of these pairs and indexes it.
+func (p *postings) add(h *Head, want []wanted) *Series {
+	s := newSeries(h)
+	p.table.add(p.hashOf(want), uint32(len(p.series)+1))
+	p.series = append(p.series, s)
+	s.ref, s.labels = uint32(len(p.series)), uint16(len(want))
+	p.place(s)
+	numbers := s.numbers()
+	for i := range want {
+		numbers[i] = want[i].pair.number
+		p.refs += int64(want[i].pair.series.add(s.ref))
+	}
+	return s
+}
+
+// place gives the series room for its numbers.
+func (p *postings) place(s *Series) {
+	n := int(s.labels)
+	if p.page == nil || len(p.page.numbers)-p.used < n {
+		size := firstPage
+		if p.page != nil {
+			size = min(2*len(p.page.numbers), lastPage)
 		}
-		*at = place{Label: labels.Label{Name: l.Name}, values: vs}
+		p.page, p.used = &page{make([]uint32, max(size, n))}, 0
+		p.numbers += int64(len(p.page.numbers)) * 4
 	}
-	if at.list != nil && at.Value == l.Value {
-		return
-	}
-	at.list = at.values.lists[l.Value]
-	if at.list == nil {
-		at.list = &list{}
-		at.values.lists[l.Value] = at.list
-		at.values.order = append(at.values.order, l.Value)
-		p.lists++
-	}
-	at.Label = l
+	s.page, s.at = p.page, uint32(p.used)
+	p.used += n
 }
 
-// drop empties the index, for good, and gives back the series.
+// drop empties the index, for good, and gives back the series. Their labels stay.
 func (p *postings) drop() []*Series {
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
 	all := p.series
-	p.dropped, p.byHash, p.collided, p.series, p.names, p.before = true, nil, nil, nil, nil, nil
+	for _, l := range p.pairs {
+		l.series = refs{}
+	}
+	p.table, p.series, p.names, p.page, p.want, p.refs = table{}, nil, nil, nil, nil, 0
 	return all
 }
 
@@ -138,14 +172,27 @@ func (p *postings) drop() []*Series {
 func (p *postings) all() []*Series {
 	p.mtx.RLock()
 	defer p.mtx.RUnlock()
-	return p.series[:len(p.series):len(p.series)]
+	return slices.Clip(p.series)
 }
+
+// allPairs has the pairs of every series so far.
+func (p *postings) allPairs() pairs {
+	p.mtx.RLock()
+	defer p.mtx.RUnlock()
+	return slices.Clip(p.pairs)
+}
+
+// What things take on the heap, in bytes, with the room that slices keep for more.
+const (
+	pairSize      = 80 + 3*10 + 8 // the pair, where it is referred to, and what its value is rounded up by
+	referenceSize = 10
+)
 
 // bytes is about what the index takes on the heap.
 func (p *postings) bytes() int64 {
 	p.mtx.RLock()
 	defer p.mtx.RUnlock()
-	return int64(len(p.series))*40 + p.lists*90 + p.refs*6
+	return int64(len(p.series))*referenceSize + p.table.bytes() + p.numbers + p.refs + int64(len(p.pairs))*pairSize + p.texts
 }
 
 // labelNames is sorted.
@@ -160,95 +207,61 @@ func (p *postings) labelNames() []string {
 	return names
 }
 
-// labelValues is in the order of creation, and read-only.
-func (p *postings) labelValues(name string) []string {
+// ofName are the pairs of a name, in the order of creation.
+func (p *postings) ofName(name string) pairs {
 	p.mtx.RLock()
 	defer p.mtx.RUnlock()
-	if vs := p.names[name]; vs != nil {
-		return vs.order[:len(vs.order):len(vs.order)]
+	if n := p.names[name]; n != nil {
+		return slices.Clip(n.pairs)
 	}
 	return nil
 }
 
+// labelValues is sorted.
+func (p *postings) labelValues(name string) []string {
+	of := p.ofName(name)
+	vals := make([]string, len(of))
+	for i, l := range of {
+		vals[i] = l.Value
+	}
+	slices.Sort(vals)
+	return vals
+}
+
 // symbols are all names and values, sorted and without repetition.
 func (p *postings) symbols() []string {
-	p.mtx.RLock()
-	var all []string
-	for n, vs := range p.names {
-		all = append(append(all, n), vs.order...)
+	all := p.labelNames()
+	for _, l := range p.allPairs() {
+		all = append(all, l.Value)
 	}
-	p.mtx.RUnlock()
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// union is the series that have one of the values for name.
-func (p *postings) union(ctx context.Context, name string, vals []string) index.Postings {
-	lists := make([]*refList, 0, len(vals))
+// withValues are the pairs of a name that have one of the values.
+func (p *postings) withValues(name string, vals []string) pairs {
 	p.mtx.RLock()
-	if vs := p.names[name]; vs != nil {
-		for _, v := range vals {
-			if l := vs.lists[v]; l != nil {
-				lists = append(lists, &refList{list: l.refs})
-			}
+	defer p.mtx.RUnlock()
+	n := p.names[name]
+	if n == nil {
+		return nil
+	}
+	var found pairs
+	for _, v := range vals {
+		if l := n.find(p.hash(v), v); l != nil {
+			found = append(found, l)
 		}
+	}
+	return found
+}
+
+// union is the series that have one of the pairs.
+func (p *postings) union(ctx context.Context, of pairs) index.Postings {
+	lists := make([]*refList, len(of))
+	p.mtx.RLock()
+	for i, l := range of {
+		lists[i] = l.series.all()
 	}
 	p.mtx.RUnlock()
 	return index.Merge(ctx, lists...)
 }
-
-// refList is index.Postings over references.
-type refList struct {
-	list []uint32
-	cur  uint32
-}
-
-func (l *refList) Next() bool {
-	if len(l.list) == 0 {
-		return false
-	}
-	l.cur, l.list = l.list[0], l.list[1:]
-	return true
-}
-
-func (l *refList) Seek(ref storage.SeriesRef) bool {
-	if l.cur != 0 && storage.SeriesRef(l.cur) >= ref {
-		return true
-	}
-	if ref > math.MaxUint32 {
-		l.list = nil
-		return false
-	}
-	i, _ := slices.BinarySearch(l.list, uint32(ref))
-	l.list = l.list[i:]
-	return l.Next()
-}
-
-func (l *refList) At() storage.SeriesRef { return storage.SeriesRef(l.cur) }
-func (l *refList) Err() error            { return nil }
-
-// refRange is index.Postings over the references 1 to last.
-type refRange struct{ cur, last storage.SeriesRef }
-
-func (r *refRange) Next() bool {
-	if r.cur >= r.last {
-		return false
-	}
-	r.cur++
-	return true
-}
-
-func (r *refRange) Seek(ref storage.SeriesRef) bool {
-	if r.cur != 0 && r.cur >= ref {
-		return true
-	}
-	if ref > r.last {
-		r.cur = r.last
-		return false
-	}
-	r.cur = max(ref, 1)
-	return r.cur <= r.last
-}
-
-func (r *refRange) At() storage.SeriesRef { return r.cur }
-func (r *refRange) Err() error            { return nil }

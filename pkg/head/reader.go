@@ -106,9 +106,9 @@ func (x *indexReader) LabelNamesFor(ctx context.Context, p index.Postings) ([]st
 	if err != nil {
 		return nil, err
 	}
-	seen := map[string]struct{}{}
+	seen, pairs := map[string]struct{}{}, x.head.index.allPairs()
 	for _, s := range all {
-		s.labels.Range(func(l labels.Label) { seen[l.Name] = struct{}{} })
+		pairs.namesOf(s, seen)
 	}
 	return sortedKeys(seen, 0), nil
 }
@@ -117,24 +117,24 @@ func (x *indexReader) Postings(ctx context.Context, name string, values ...strin
 	if n, v := index.AllPostingsKey(); name == n && slices.Contains(values, v) {
 		return &refRange{last: uint64Ref(len(x.head.index.all()))}, nil
 	}
-	return x.head.index.union(ctx, name, values), nil
+	return x.head.index.union(ctx, x.head.index.withValues(name, values)), nil
 }
 
 func (x *indexReader) PostingsForLabelMatching(ctx context.Context, name string, match func(string) bool) index.Postings {
-	var vals []string
-	for i, v := range x.head.index.labelValues(name) {
+	var matching pairs
+	for i, l := range x.head.index.ofName(name) {
 		if i%checkEvery == 0 && ctx.Err() != nil {
 			return index.ErrPostings(ctx.Err())
 		}
-		if match(v) {
-			vals = append(vals, v)
+		if match(l.Value) {
+			matching = append(matching, l)
 		}
 	}
-	return x.head.index.union(ctx, name, vals)
+	return x.head.index.union(ctx, matching)
 }
 
 func (x *indexReader) PostingsForAllLabelValues(ctx context.Context, name string) index.Postings {
-	return x.head.index.union(ctx, name, x.head.index.labelValues(name))
+	return x.head.index.union(ctx, x.head.index.ofName(name))
 }
 
 func (x *indexReader) SortedPostings(p index.Postings) index.Postings {
@@ -142,7 +142,7 @@ func (x *indexReader) SortedPostings(p index.Postings) index.Postings {
 	if err != nil {
 		return index.ErrPostings(err)
 	}
-	sortByLabels(all)
+	slices.SortFunc(all, x.head.index.allPairs().compare)
 	refs := make([]storage.SeriesRef, len(all))
 	for i, s := range all {
 		refs[i] = storage.SeriesRef(s.ref)
@@ -156,8 +156,9 @@ func (x *indexReader) ShardedPostings(p index.Postings, shard, count uint64) ind
 		return index.ErrPostings(err)
 	}
 	var refs []storage.SeriesRef
+	pairs := x.head.index.allPairs()
 	for _, s := range all {
-		if labels.StableHash(s.labels)%count == shard {
+		if labels.StableHash(pairs.labels(s))%count == shard {
 			refs = append(refs, storage.SeriesRef(s.ref))
 		}
 	}
@@ -170,14 +171,15 @@ func (x *indexReader) Series(ref storage.SeriesRef, builder *labels.ScratchBuild
 		return fmt.Errorf("series %d of head: %w", ref, storage.ErrNotFound)
 	}
 	s := all[ref-1]
-	builder.Assign(s.labels)
+	builder.Reset()
+	x.head.index.allPairs().add(s, builder)
 	if chks == nil {
 		return nil
 	}
 	x.buf = s.metas(x.r.Min, x.r.Max-1, x.buf[:0])
 	flat, err := series.Compact(x.buf)
 	if err != nil {
-		return fmt.Errorf("chunks of head series %s: %w", s.labels, err)
+		return fmt.Errorf("chunks of head series %s: %w", s.Labels(), err)
 	}
 	*chks = append((*chks)[:0], flat...)
 	for i := range *chks {

@@ -32,12 +32,9 @@ func (h *Head) Select(ctx context.Context, q series.Query) (series.Set, error) {
 		h.release()
 		return nil, fmt.Errorf("select from head: %w", err)
 	}
-	sortByLabels(st.left)
+	st.pairs = h.index.allPairs()
+	slices.SortFunc(st.left, st.pairs.compare)
 	return st, nil
-}
-
-func sortByLabels(all []*Series) {
-	slices.SortFunc(all, func(a, b *Series) int { return labels.Compare(a.labels, b.labels) })
 }
 
 // matching is the series that all matchers match, in a slice of its own, in the order of creation.
@@ -72,6 +69,8 @@ type set struct {
 	head   *Head
 	q      series.Query
 	left   []*Series
+	pairs  pairs
+	labels labels.ScratchBuilder
 	n      int
 	at     series.Chunked
 	err    error
@@ -87,10 +86,12 @@ func (s *set) Next() bool {
 			s.err = s.ctx.Err()
 			return false
 		}
-		s.at = series.Chunked{Labels: next.labels}
 		if !s.take(next) {
 			continue
 		}
+		s.labels.Reset()
+		s.pairs.add(next, &s.labels)
+		s.at.Labels = s.labels.Labels()
 		s.n++
 		return true
 	}
@@ -100,6 +101,7 @@ func (s *set) Next() bool {
 // take fills in the chunks of the current series; false if it has none in the range.
 func (s *set) take(next *Series) bool {
 	s.stats.Series++
+	s.at = series.Chunked{}
 	if s.q.SkipChunks {
 		return next.overlaps(s.q.MinTime, s.q.MaxTime)
 	}
@@ -138,9 +140,7 @@ func (h *Head) LabelNames(ctx context.Context, q series.Query) ([]string, error)
 		return limited(h.index.labelNames(), q.Limit), nil
 	}
 	seen := map[string]struct{}{}
-	err := h.eachMatching(ctx, q, func(s *Series) {
-		s.labels.Range(func(l labels.Label) { seen[l.Name] = struct{}{} })
-	})
+	err := h.eachMatching(ctx, q, func(ps pairs, s *Series) { ps.namesOf(s, seen) })
 	return sortedKeys(seen, q.Limit), err
 }
 
@@ -154,13 +154,11 @@ func (h *Head) LabelValues(ctx context.Context, name string, q series.Query) ([]
 	case !h.overlaps(q.MinTime, q.MaxTime):
 		return nil, nil
 	case len(q.Matchers) == 0:
-		vals := slices.Clone(h.index.labelValues(name))
-		slices.Sort(vals)
-		return limited(vals, q.Limit), nil
+		return limited(h.index.labelValues(name), q.Limit), nil
 	}
 	seen := map[string]struct{}{}
-	err := h.eachMatching(ctx, q, func(s *Series) {
-		if v := s.labels.Get(name); v != "" {
+	err := h.eachMatching(ctx, q, func(ps pairs, s *Series) {
+		if v := ps.get(s, name); v != "" {
 			seen[v] = struct{}{}
 		}
 	})
@@ -168,17 +166,18 @@ func (h *Head) LabelValues(ctx context.Context, name string, q series.Query) ([]
 }
 
 // eachMatching calls f for the series that match and have samples in the range.
-func (h *Head) eachMatching(ctx context.Context, q series.Query, f func(*Series)) error {
+func (h *Head) eachMatching(ctx context.Context, q series.Query, f func(pairs, *Series)) error {
 	matching, err := h.matching(ctx, q.Matchers)
 	if err != nil {
 		return fmt.Errorf("labels from head: %w", err)
 	}
+	pairs := h.index.allPairs()
 	for i, s := range matching {
 		if i%checkEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if s.overlaps(q.MinTime, q.MaxTime) {
-			f(s)
+			f(pairs, s)
 		}
 	}
 	return nil

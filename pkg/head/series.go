@@ -42,17 +42,19 @@ func (o Outcome) String() string {
 // It takes two cache lines. What an append of a float in order needs is in the first, but for one in about four, which
 // writes a word to the open chunk's buffer.
 type Series struct {
-	mtx  sync.Mutex
-	head *Head // nil once the head is freed
-	ref  uint32
-	kind chunkenc.ValueType // of the open chunk; ValNone if there never was one
+	mtx    sync.Mutex
+	head   *Head
+	ref    uint32
+	labels uint16             // how many it has
+	kind   chunkenc.ValueType // of the open chunk; ValNone if there never was one
 
 	open xor // takes the samples that come in order; its time is the newest sample's, of a histogram, too
 
-	labels labels.Labels
+	page   *page  // has the numbers of its pairs
+	at     uint32 // from here on
+	chunks uint32 // how many are sealed
 	sealed *chunk // the newest of the sealed chunks. They may overlap where samples came late
 	more   *more  // what few series have; nil if this one has none of it
-	chunks uint32 // how many are sealed
 }
 
 // more is what few series have.
@@ -75,15 +77,15 @@ type sample struct {
 // lateSamples is how many late floats gather before they are sealed.
 const lateSamples = 64
 
-func newSeries(h *Head, ls labels.Labels) *Series {
-	s := &Series{head: h, labels: ls}
+func newSeries(h *Head) *Series {
+	s := &Series{head: h}
 	s.open.t = math.MinInt64
 	s.open.reset()
 	return s
 }
 
-// Labels are the series' labels; they stay valid when the head is freed.
-func (s *Series) Labels() labels.Labels { return s.labels }
+// Labels are the series' labels, built anew each time. They can be had when the head is freed, too.
+func (s *Series) Labels() labels.Labels { return s.head.index.allPairs().labels(s) }
 
 // rest is s.more, made if there is none.
 func (s *Series) rest() *more {
@@ -104,7 +106,7 @@ func (s *Series) AppendFloat(t int64, v float64) Outcome {
 func (s *Series) appendFloat(t int64, v float64) Outcome {
 	h := s.head
 	switch {
-	case h == nil || h.sealed.Load():
+	case h.sealed.Load():
 		return Sealed
 	case s.kind == chunkenc.ValFloat && t > s.open.t && int(s.open.n) < h.chunkSamples:
 	case s.kind != chunkenc.ValNone && t <= s.open.t:
@@ -195,7 +197,7 @@ func (s *Series) keepLate(t int64, v float64) {
 func (s *Series) free() {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	s.head, s.open.buf, s.sealed, s.more = nil, nil, nil, nil
+	s.open.buf, s.sealed, s.more = nil, nil, nil
 	s.kind = chunkenc.ValNone
 }
 
@@ -203,7 +205,7 @@ func (s *Series) free() {
 func (s *Series) count(st *Stats) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	st.Bytes += seriesSize + int64(s.labels.ByteSize()) + int64(cap(s.open.buf))
+	st.Bytes += seriesSize + int64(cap(s.open.buf))
 	if s.kind == chunkenc.ValFloat && s.open.n > 0 {
 		st.Chunks++
 		st.Samples += int64(s.open.n)

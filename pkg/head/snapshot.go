@@ -106,13 +106,13 @@ func (s sample) appendTo(dst []byte) []byte {
 }
 
 // RestoreSealed adds what AppendSealed wrote, and returns what follows it. It keeps nothing of p. The error is
-// ErrCorrupt or ErrFreed; the series is of no use then.
+// ErrCorrupt or ErrSealed; the series is of no use then.
 func (s *Series) RestoreSealed(p []byte) (rest []byte, err error) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
 	h := s.head
-	if h == nil {
-		return nil, ErrFreed
+	if h.sealed.Load() {
+		return nil, ErrSealed
 	}
 	d := decoder{p: p}
 	for n := d.uvarint(); n > 0 && !d.bad; n-- {
@@ -132,11 +132,11 @@ func (s *Series) RestoreOpen(p []byte) (rest []byte, err error) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
 	h := s.head
-	if h == nil {
-		return nil, ErrFreed
+	if h.sealed.Load() {
+		return nil, ErrSealed
 	}
 	if s.kind != chunkenc.ValNone {
-		return nil, fmt.Errorf("%w: series %s has samples already", ErrCorrupt, s.labels)
+		return nil, fmt.Errorf("%w: series %s has samples already", ErrCorrupt, s.Labels())
 	}
 	d := decoder{p: p}
 	if s.kind = chunkenc.ValueType(d.byte()); s.kind == chunkenc.ValNone {

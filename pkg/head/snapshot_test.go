@@ -178,11 +178,11 @@ func TestRestoringWhereItCannotBe(t *testing.T) {
 		t.Errorf("restore onto samples: %v", err)
 	}
 	h.Free()
-	if _, err := s.RestoreOpen([]byte{0}); !errors.Is(err, ErrFreed) {
-		t.Errorf("restore into a freed head: %v", err)
+	if _, err := s.RestoreOpen([]byte{0}); !errors.Is(err, ErrSealed) {
+		t.Errorf("restore into a sealed head: %v", err)
 	}
-	if _, err := s.RestoreSealed([]byte{0}); !errors.Is(err, ErrFreed) {
-		t.Errorf("restore into a freed head: %v", err)
+	if _, err := s.RestoreSealed([]byte{0}); !errors.Is(err, ErrSealed) {
+		t.Errorf("restore into a sealed head: %v", err)
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
+	"strconv"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -114,12 +117,60 @@ func TestSeriesIsFoundAgain(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { h.Series(ls) }); n != 0 {
 		t.Errorf("finding a series allocates %v times", n)
 	}
-	other := newSeries(h, labels.FromStrings("a", "c"))
-	if _, created, _ := h.index.add(ls.Hash(), other); !created {
-		t.Error("a series whose hash is taken was not made")
+	for _, like := range []labels.Labels{
+		labels.EmptyLabels(), labels.FromStrings("a", "b", "c", "d"), labels.FromStrings("a", "c"), labels.FromStrings("b", "b"), labels.FromStrings("a", ""),
+	} {
+		s, created, err := h.Series(like)
+		if !created || err != nil {
+			t.Errorf("%s is not a series of its own: %v", like, err)
+		}
+		if got := s.Labels(); !labels.Equal(got, like) {
+			t.Errorf("%s has become %s", like, got)
+		}
 	}
-	if h.index.find(ls.Hash(), other.labels) != other || h.index.find(ls.Hash(), ls) != first {
-		t.Error("series of one hash are mixed up")
+}
+
+// A head keeps copies of the labels' strings, and none of what they are views of.
+func TestLabelsAreCopied(t *testing.T) {
+	h := New(Options{})
+	buf := []byte("namevalue")
+	view := unsafe.String(&buf[0], len(buf))
+	s, _, err := h.Series(labels.FromStrings(view[:4], view[4:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(buf)
+	if got := s.Labels().String(); got != `{name="value"}` {
+		t.Error(got)
+	}
+	for _, w := range h.index.want {
+		if w.Label != (labels.Label{}) {
+			t.Error("a view is kept")
+		}
+	}
+}
+
+// Series of another head get the same labels, whether that one is freed or not, and whatever series there are already.
+func TestSeriesLike(t *testing.T) {
+	old, next := New(Options{}), New(Options{})
+	mustSeries(t, next, "i", "7", "job", "x")
+	for i := range 100 {
+		mustSeries(t, old, "i", strconv.Itoa(i), "job", "x")
+	}
+	for i, from := range slices.Clone(old.All()) {
+		if i == 50 {
+			old.Free()
+		}
+		s, created, err := next.SeriesLike(from)
+		if err != nil || created != (i != 7) {
+			t.Fatalf("series %d: created %t, %v", i, created, err)
+		}
+		if want := labels.FromStrings("i", strconv.Itoa(i), "job", "x"); !labels.Equal(s.Labels(), want) {
+			t.Errorf("series %d is %s", i, s.Labels())
+		}
+		if again, created, err := next.SeriesLike(s); again != s || created || err != nil {
+			t.Errorf("series %d is not like itself: %v", i, err)
+		}
 	}
 }
 

@@ -1,0 +1,69 @@
+package head
+
+// table finds numbers by hash: open addressing, with linear probing. Slots are in the order of the hash, so a table can
+// have any size, and grows by half: a number takes 11 to 16 bytes. The zero table is empty.
+type table struct {
+	slots []slot
+	used  int
+}
+
+// slot is 32 bits of a hash and a number, from 1 on; it is free if the number is 0.
+type slot struct{ hash, number uint32 }
+
+const (
+	firstSlots = 8
+	fullOf     = 4 // three in so many slots may be used
+)
+
+// find is the number of that hash that is wanted, 0 if there is none.
+func (t *table) find(hash uint32, wanted func(number uint32) bool) uint32 {
+	if len(t.slots) == 0 {
+		return 0
+	}
+	for i := t.place(hash); t.slots[i].number != 0; i = t.after(i) {
+		if s := t.slots[i]; s.hash == hash && wanted(s.number) {
+			return s.number
+		}
+	}
+	return 0
+}
+
+// add adds a number that isn't in the table.
+func (t *table) add(hash, number uint32) {
+	if t.used*fullOf >= len(t.slots)*3 {
+		t.grow()
+	}
+	t.used++
+	t.put(slot{hash, number})
+}
+
+func (t *table) put(s slot) {
+	i := t.place(s.hash)
+	for t.slots[i].number != 0 {
+		i = t.after(i)
+	}
+	t.slots[i] = s
+}
+
+func (t *table) grow() {
+	old := t.slots
+	t.slots = make([]slot, max(firstSlots, len(old)+len(old)/2))
+	for _, s := range old {
+		if s.number != 0 {
+			t.put(s)
+		}
+	}
+}
+
+// place is where the search for a hash begins.
+func (t *table) place(hash uint32) int { return int(uint64(hash) * uint64(len(t.slots)) >> 32) }
+
+func (t *table) after(i int) int {
+	if i++; i == len(t.slots) {
+		return 0
+	}
+	return i
+}
+
+// bytes is what the table takes on the heap.
+func (t *table) bytes() int64 { return int64(len(t.slots)) * 8 }
