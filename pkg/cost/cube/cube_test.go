@@ -1,0 +1,166 @@
+package cube
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/varve-io/varve/pkg/cost"
+)
+
+const hourMillis = 3_600_000
+
+// memory is a Source that counts what is read.
+type memory struct {
+	data  []byte
+	bytes int64
+	calls int
+}
+
+func (m *memory) Size() int64 { return int64(len(m.data)) }
+
+func (m *memory) Ranges(_ context.Context, ranges []struct{ Off, Len int64 }) ([][]byte, error) {
+	m.calls++
+	var out [][]byte
+	for _, r := range ranges {
+		m.bytes += r.Len
+		out = append(out, m.data[r.Off:][:r.Len])
+	}
+	return out, nil
+}
+
+// fill sets every field below v to a random value: new fields of rows are tested without being named here.
+func fill(r *rand.Rand, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(r, v.Field(i))
+		}
+	case reflect.String:
+		v.SetString([]string{"", "a", "b/ü", "kube-system", "x\x00y"}[r.IntN(5)])
+	case reflect.Int64:
+		v.SetInt([]int64{0, 1, -1, 3_600_000, r.Int64() - r.Int64(), 1 << 40}[r.IntN(6)])
+	case reflect.Int32:
+		v.SetInt(int64(r.Int32N(200)))
+	case reflect.Bool:
+		v.SetBool(r.IntN(2) == 0)
+	case reflect.Slice:
+		if n := r.IntN(4); n > 0 {
+			v.Set(reflect.MakeSlice(v.Type(), n, n))
+			for i := range n {
+				fill(r, v.Index(i))
+			}
+		}
+	default:
+		panic(v.Kind())
+	}
+}
+
+func randomHour(r *rand.Rand, start int64) *cost.Hour {
+	h := &cost.Hour{}
+	v := reflect.ValueOf(h).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Slice {
+			n := r.IntN(30)
+			f.Set(reflect.MakeSlice(f.Type(), n, n))
+			for k := range n {
+				fill(r, f.Index(k))
+			}
+		}
+	}
+	h.Start = start
+	return h
+}
+
+// sortHour puts an hour's rows in the order of files.
+func sortHour(h *cost.Hour) {
+	h.Workloads = workloadTable().sorted(h.Workloads)
+	h.Nodes = nodeTable().sorted(h.Nodes)
+	h.Assets = assetTable().sorted(h.Assets)
+	h.Shares = shareTable().sorted(h.Shares)
+	h.Scalings = scalingTable().sorted(h.Scalings)
+	h.Warnings = warningTable().sorted(h.Warnings)
+}
+
+func write(t testing.TB, old Files, hours ...*cost.Hour) Files {
+	t.Helper()
+	files := Files{}
+	for _, table := range HourTables() {
+		var out bytes.Buffer
+		if err := WriteHours(t.Context(), &out, table, old[table], hours); err != nil {
+			t.Fatal(err)
+		}
+		files[table] = &memory{data: out.Bytes()}
+	}
+	return files
+}
+
+func readAll(t testing.TB, files Files, columns Columns) (hours []*cost.Hour) {
+	t.Helper()
+	for h, err := range Hours(t.Context(), files, columns) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := *h
+		c.Workloads, c.Nodes, c.Assets = slices.Clone(h.Workloads), slices.Clone(h.Nodes), slices.Clone(h.Assets)
+		c.Shares, c.Scalings, c.Warnings = slices.Clone(h.Shares), slices.Clone(h.Scalings), slices.Clone(h.Warnings)
+		hours = append(hours, &c)
+	}
+	return hours
+}
+
+func sameBytes(t *testing.T, got, want Files) {
+	t.Helper()
+	for _, table := range HourTables() {
+		if !bytes.Equal(got[table].(*memory).data, want[table].(*memory).data) {
+			t.Errorf("table %s: other bytes", table)
+		}
+	}
+}
+
+// What is written is read again: every field of every row, in order.
+func TestRoundTrip(t *testing.T) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		var want []*cost.Hour
+		for i := range r.Int64N(24) + 1 {
+			want = append(want, randomHour(r, i*hourMillis))
+		}
+		files := write(t, nil, want...)
+		for _, h := range want {
+			sortHour(h)
+		}
+		if diff := cmp.Diff(want, readAll(t, files, nil), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}
+
+// Bytes depend on rows only: not on the order of rows and hours, on how often a day was rewritten, or on what an hour was before.
+func TestSameRowsGiveTheSameBytes(t *testing.T) {
+	for seed := range uint64(10) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		var hours []*cost.Hour
+		for i := range int64(24) {
+			hours = append(hours, randomHour(r, i*hourMillis))
+		}
+		want := write(t, nil, hours...)
+		r.Shuffle(len(hours), func(i, k int) { hours[i], hours[k] = hours[k], hours[i] })
+		got := write(t, nil, randomHour(r, hours[20].Start))
+		for rest := hours; len(rest) > 0; {
+			n := min(r.IntN(5)+1, len(rest))
+			for _, h := range rest[:n] {
+				r.Shuffle(len(h.Workloads), func(i, k int) { h.Workloads[i], h.Workloads[k] = h.Workloads[k], h.Workloads[i] })
+			}
+			got = write(t, got, rest[:n]...)
+			rest = rest[n:]
+		}
+		sameBytes(t, got, want)
+	}
+}

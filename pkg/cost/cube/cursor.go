@@ -1,0 +1,203 @@
+package cube
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// batch is how many rows are read or written at once: what grows in steps of it is never much larger than what was found.
+const batch = 1 << 14
+
+// cursor reads the periods of a file in order, some columns of them.
+type cursor[R any] struct {
+	table   *table[R]
+	file    *File
+	columns []int // of the table, that the file has
+
+	group  int // in the description, of the next period
+	at     int // the next period in the group
+	rowed  int // row groups before this one
+	leaves [][]*leaf
+}
+
+func newCursor[R any](t *table[R], f *File, names []string) (*cursor[R], error) {
+	columns, err := t.choose(names)
+	if err != nil {
+		return nil, err
+	}
+	c := &cursor[R]{table: t, file: f}
+	for _, i := range columns {
+		ok, err := c.has(i)
+		if err != nil {
+			return nil, err
+		}
+		if ok { // files of before a column was added leave it empty
+			c.columns = append(c.columns, i)
+		}
+	}
+	return c, nil
+}
+
+// has tells whether the file has a column. One of the same name and another type is damage.
+func (c *cursor[R]) has(column int) (bool, error) {
+	paths := c.table.schema.Columns()
+	for k := range c.table.columns[column].leaves {
+		path := paths[c.table.first[column]+k]
+		want, _ := c.table.schema.Lookup(path...)
+		got, ok := c.file.parquet.Schema().Lookup(path...)
+		if !ok && k == 0 {
+			return false, nil
+		}
+		if !ok || got.Node.Type().Kind() != want.Node.Type().Kind() ||
+			got.MaxRepetitionLevel != want.MaxRepetitionLevel || got.MaxDefinitionLevel != want.MaxDefinitionLevel {
+			return false, damaged("column %s is of another type", strings.Join(path, "."))
+		}
+	}
+	return true, nil
+}
+
+// next is the period that read returns; ok is false after the last.
+func (c *cursor[R]) next() (span Span, ok bool) {
+	for c.group < len(c.file.Groups) && c.at == len(c.file.Groups[c.group]) {
+		c.leave()
+	}
+	if c.group == len(c.file.Groups) {
+		return Span{}, false
+	}
+	return c.file.Groups[c.group][c.at], true
+}
+
+// leave goes to the next group.
+func (c *cursor[R]) leave() {
+	c.close()
+	if groupRows(c.file.Groups[c.group]) > 0 {
+		c.rowed++
+	}
+	c.group++
+	c.at = 0
+}
+
+func (c *cursor[R]) close() {
+	for _, leaves := range c.leaves {
+		for _, l := range leaves {
+			l.close()
+		}
+	}
+	c.leaves = nil
+}
+
+func groupRows(spans []Span) (rows int64) {
+	for _, s := range spans {
+		rows += s.Rows
+	}
+	return rows
+}
+
+// seek goes to the period that begins then, which must be ahead. Groups before its own are not read.
+func (c *cursor[R]) seek(ctx context.Context, start int64) error {
+	for {
+		span, ok := c.next()
+		switch {
+		case !ok || span.Start > start:
+			return damaged("period %d is gone", start)
+		case span.Start == start:
+			return nil
+		}
+		if spans := c.file.Groups[c.group]; spans[len(spans)-1].Start < start {
+			c.leave()
+			continue
+		}
+		if _, err := c.read(ctx, nil); err != nil {
+			return err
+		}
+	}
+}
+
+// read appends the rows of the next period to into. Columns that are not read stay as they are in rows that into has room for.
+func (c *cursor[R]) read(ctx context.Context, into []R) (_ []R, err error) {
+	defer recoverDamage(&err)
+	span, ok := c.next()
+	if !ok {
+		return nil, damaged("it has no more periods")
+	}
+	c.at++
+	if span.Rows == 0 {
+		return into, nil
+	}
+	if c.leaves == nil {
+		if err := c.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for left := int(span.Rows); left > 0; {
+		n := min(left, batch)
+		from := len(into)
+		into = slices.Grow(into, n)[:from+n]
+		for i, column := range c.columns {
+			if err := c.table.columns[column].read(into[from:], c.leaves[i]); err != nil {
+				return nil, err
+			}
+		}
+		left -= n
+	}
+	return into, nil
+}
+
+// open fetches the columns of the current group.
+func (c *cursor[R]) open(ctx context.Context) error {
+	chunks := c.file.parquet.RowGroups()[c.rowed].ColumnChunks()
+	meta := c.file.parquet.Metadata().RowGroups[c.rowed].Columns
+	var places []int
+	var ranges []struct{ Off, Len int64 }
+	paths := c.table.schema.Columns()
+	for _, column := range c.columns {
+		for k := range c.table.columns[column].leaves {
+			found, _ := c.file.parquet.Schema().Lookup(paths[c.table.first[column]+k]...)
+			off, n := extent(&meta[found.ColumnIndex])
+			places = append(places, found.ColumnIndex)
+			ranges = append(ranges, struct{ Off, Len int64 }{off, n})
+		}
+	}
+	data, err := c.file.src.Ranges(ctx, ranges)
+	if err != nil {
+		return err
+	}
+	for _, column := range c.columns {
+		leaves := make([]*leaf, c.table.columns[column].leaves)
+		for k := range leaves {
+			if leaves[k], err = openLeaf(chunks[places[0]], &meta[places[0]], ranges[0].Off, data[0]); err != nil {
+				return damaged("column %s: %w", c.table.columns[column].name, err)
+			}
+			places, ranges, data = places[1:], ranges[1:], data[1:]
+		}
+		c.leaves = append(c.leaves, leaves)
+	}
+	return nil
+}
+
+func openLeaf(chunk parquet.ColumnChunk, meta *format.ColumnChunk, off int64, data []byte) (*leaf, error) {
+	if err := checkChunk(data, meta.MetaData.NumValues); err != nil {
+		return nil, err
+	}
+	file, ok := chunk.(*parquet.FileColumnChunk)
+	if !ok {
+		return nil, damaged("it is a %T", chunk)
+	}
+	return &leaf{
+		pages: file.PagesFrom(&held{parts: []part{{off, data}}, src: nothing{}}),
+		kind:  chunk.Type().Kind(),
+	}, nil
+}
+
+// nothing is the source of what must be in memory.
+type nothing struct{}
+
+func (nothing) Size() int64 { return 0 }
+
+func (nothing) Ranges(context.Context, []struct{ Off, Len int64 }) ([][]byte, error) {
+	return nil, damaged("a column reaches beyond its bytes")
+}

@@ -1,0 +1,69 @@
+package cube
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// Table is one kind of rows. Each has files of its own.
+type Table string
+
+// table is how the rows R are stored.
+type table[R any] struct {
+	name    Table
+	columns []column[R]
+	first   []int // the first leaf of each column
+	leaves  int
+	schema  *parquet.Schema
+}
+
+func newTable[R any](name Table, columns ...[]column[R]) *table[R] {
+	t := &table[R]{name: name, columns: slices.Concat(columns...)}
+	var fields ordered
+	for _, c := range t.columns {
+		t.first = append(t.first, t.leaves)
+		t.leaves += c.leaves
+		fields = append(fields, field{c.name, c.node})
+	}
+	t.schema = parquet.NewSchema(string(name), fields.node())
+	return t
+}
+
+// compare orders rows by all their columns.
+func (t *table[R]) compare(a, b *R) int {
+	for i := range t.columns {
+		if order := t.columns[i].compare(a, b); order != 0 {
+			return order
+		}
+	}
+	return 0
+}
+
+// sorted is rows in order; they are not changed.
+func (t *table[R]) sorted(rows []R) []R {
+	compare := func(a, b R) int { return t.compare(&a, &b) }
+	if slices.IsSortedFunc(rows, compare) {
+		return rows
+	}
+	rows = slices.Clone(rows)
+	slices.SortFunc(rows, compare)
+	return rows
+}
+
+// choose is the columns with these names, in the table's order; nil chooses all. The period is never read.
+func (t *table[R]) choose(names []string) ([]int, error) {
+	for _, name := range names {
+		if !slices.ContainsFunc(t.columns, func(c column[R]) bool { return c.name == name }) {
+			return nil, fmt.Errorf("cost cube: table %s has no column %q", t.name, name)
+		}
+	}
+	var out []int
+	for i, c := range t.columns {
+		if c.read != nil && (names == nil || slices.Contains(names, c.name)) {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
