@@ -67,7 +67,7 @@ func TestPartsAddUp(t *testing.T) {
 		if printed != total {
 			t.Fatalf("parts are printed as %v, total as %v", printed, total)
 		}
-		whole := Decimal(one / 3).Rate(CoreHour, Whole).Of(Units(12345))
+		whole := Decimal(one/3).Rate(CoreHour, Whole).Of(Units(12345))
 		var shared Amount
 		for _, s := range whole.Share(parts) {
 			shared.Add(s)

@@ -56,3 +56,9 @@ func (q Quantity) String() string {
 	}
 	return digits + tail
 }
+
+// Times is q × n, which fits.
+func (q Quantity) Times(n uint64) Quantity {
+	hi, lo := bits.Mul64(q.Lo, n)
+	return Quantity{Hi: q.Hi*n + hi, Lo: lo}
+}
