@@ -23,17 +23,17 @@ const batchBytes = 4 << 20
 type part struct {
 	stream     *stream
 	generation uint32
-	born       uint32         // the version at which the generation began
-	builder    series.Builder // of the batch that isn't finished
-	used       int            // bytes of the definitions of series that it uses
+	born       uint32          // the version at which the generation began
+	builder    *series.Builder // of the batch that isn't finished
+	used       int             // bytes of the definitions of series that it uses
 	pending    []definition
 	batches    []batch
 }
 
 // batch is one that is finished.
 type batch struct {
-	encoded  []byte
-	pending  int // where its definitions end in the part's
+	encoded  *letter // nil once it is sent
+	pending  int     // where its definitions end in the part's
 	receipts []series.Receipt
 }
 
@@ -53,6 +53,11 @@ func (p *part) begin(st *stream) {
 
 // forget lets go of the batches.
 func (p *part) forget() {
+	for _, b := range p.batches {
+		if b.encoded != nil {
+			b.encoded.free()
+		}
+	}
 	clear(p.batches)
 	p.batches = p.batches[:0]
 }
@@ -60,12 +65,13 @@ func (p *part) forget() {
 func (p *part) full() bool { return p.builder.Size()+p.used >= batchBytes }
 
 // finish ends the batch, if there is anything in it, and begins another.
-func (p *part) finish() {
+func (p *part) finish(letters *letterbox) {
 	p.used = 0
 	if p.builder.Empty() {
 		return
 	}
-	encoded := p.builder.AppendTo(make([]byte, 0, p.builder.Size()))
+	encoded := letters.take(p.builder.Size())
+	encoded.bytes = p.builder.AppendTo(encoded.bytes)
 	p.batches = append(p.batches, batch{encoded: encoded, pending: len(p.pending)})
 	p.builder.Reset(p.builder.Stream(), p.builder.Tenant())
 }
@@ -74,7 +80,7 @@ func (p *part) finish() {
 func (r *request) part(partition int32) (*part, error) {
 	if p := r.latest; p != nil && p.stream.partition == partition {
 		if p.full() {
-			p.finish()
+			p.finish(&r.d.letters)
 		}
 		return p, nil
 	}
@@ -85,7 +91,7 @@ func (r *request) part(partition int32) (*part, error) {
 			return nil, err
 		}
 	} else if p.full() {
-		p.finish()
+		p.finish(&r.d.letters)
 	}
 	r.latest = p
 	return p, nil
@@ -107,6 +113,7 @@ func (r *request) newPart(partition int32) (*part, error) {
 		r.order[len(r.order)-1] = p
 	}
 	p.begin(st)
+	p.builder = r.builder(len(r.order) - 1)
 	if p.born > r.version {
 		return nil, errStale
 	}
@@ -164,12 +171,13 @@ func (r *request) release() {
 	for _, p := range r.order {
 		p.forget()
 	}
+	r.leaveDesk()
 }
 
 // send hands every batch to its owners.
 func (r *request) send() error {
 	for _, p := range r.order {
-		p.finish()
+		p.finish(&r.d.letters)
 		first := 0
 		for i := range p.batches {
 			b := &p.batches[i]
@@ -177,6 +185,8 @@ func (r *request) send() error {
 			if err != nil {
 				return err
 			}
+			b.encoded.free()
+			b.encoded = nil
 			b.receipts = receipts
 			if whole && first < b.pending { // else some owner lacks these definitions: the next request sends them again
 				r.sender.table.setDefined(p.stream.partition, p.pending[first:b.pending])

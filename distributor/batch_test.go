@@ -44,7 +44,8 @@ func (s *scale) Dial(context.Context, ring.Owner) (Owner, error) { return s, nil
 func (s *scale) Broken() <-chan struct{}                         { return s.broken }
 func (s *scale) Close()                                          {}
 
-func (s *scale) Push(p []byte) (series.Receipt, error) {
+func (s *scale) Push(p []byte, free func()) (series.Receipt, error) {
+	defer free()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.batches++; s.batches == s.refuse {
@@ -253,6 +254,7 @@ func TestARequestIsChargedOnce(t *testing.T) {
 		synctest.Wait()
 		y.limits.set(func(l *tenant.Limits) { l.MaxSamplesPerSecond, l.MaxSamplesBurst = 1, 3 })
 		r := newRequest(y.Distributor)
+		r.sitDown()
 		if err := r.decoder.Reset(remote.WriteV1, bodyOf(t, time.Now(), 1, "x", "y", "z")); err != nil {
 			t.Fatal(err)
 		}

@@ -93,7 +93,13 @@ type directOwner struct {
 	broken chan struct{}
 }
 
-func (o *directOwner) Push(batch []byte) (series.Receipt, error) {
+func (o *directOwner) Push(batch []byte, free func()) (series.Receipt, error) {
+	defer free()
+	defer func() { // an ingester that keeps any of it would show
+		for i := range batch {
+			batch[i] = 0xff
+		}
+	}()
 	r, err := o.i.Push(batch)
 	if errors.Is(err, series.ErrUnknownNumber) || errors.Is(err, series.ErrCorrupt) {
 		o.Close()

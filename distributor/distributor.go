@@ -61,6 +61,9 @@ type Distributor struct {
 	inflight    memory
 	turns       *turns
 	requests    sync.Pool
+	bodies      sync.Pool // of *remote.Body
+	desks       desks
+	letters     letterbox
 	translators sync.Pool // of *remote.Translation
 	versions    *versions
 	elections   *elections
@@ -89,6 +92,7 @@ func New(cfg Config, deps Dependencies) *Distributor {
 	}
 	d.elections = newElections(deps.Elections, d.log, d.metrics)
 	d.requests.New = func() any { return newRequest(d) }
+	d.bodies.New = func() any { return new(remote.Body) }
 	d.metrics.watch(deps.Reg, d)
 	return d
 }
@@ -114,6 +118,7 @@ func (d *Distributor) Run(ctx context.Context) error {
 			}
 		case <-sweep.C:
 			d.expire(d.deps.Now())
+			d.desks.clear()
 		}
 	}
 }

@@ -79,11 +79,26 @@ func (r *request) remoteWrite(h *http.Request, id tenant.ID) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	body, err := r.body.Read(h, int64(r.d.cfg.MaxRequestBytes))
-	if err != nil {
+	if err := r.inflate(h); err != nil {
 		return Written{}, err
 	}
-	return r.push(h.Context(), id, protocol, body)
+	return r.push(h.Context(), id, protocol, r.raw)
+}
+
+// inflate receives a body and inflates it on the request's desk.
+func (r *request) inflate(h *http.Request) error {
+	body := r.d.bodies.Get().(*remote.Body)
+	defer r.d.bodies.Put(body)
+	limit := int64(r.d.cfg.MaxRequestBytes)
+	if err := body.Receive(h, limit); err != nil {
+		return err
+	}
+	r.sitDown()
+	raw, err := body.Inflate(r.raw[:cap(r.raw)], limit)
+	if err == nil {
+		r.raw = raw
+	}
+	return err
 }
 
 func (d *Distributor) answerRemoteWrite(w http.ResponseWriter, r *http.Request, written Written, err error) {

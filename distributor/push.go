@@ -38,13 +38,9 @@ type Written struct {
 // request is one write on its way; it is used again for others.
 type request struct {
 	d       *Distributor
-	body    remote.Body
-	decoder *remote.Request
-	scratch labels.ScratchBuilder
+	*desk   // while it is worked on
 	refused refusals
 	dropped refusals // without a word to the sender
-
-	rewriter *labels.Builder
 
 	sender    *sender
 	lim       *tenant.Limits
@@ -70,7 +66,7 @@ type request struct {
 }
 
 func newRequest(d *Distributor) *request {
-	return &request{d: d, decoder: remote.NewRequest(d.hasher), parts: map[int32]*part{}, rewriter: labels.NewBuilder(labels.EmptyLabels())}
+	return &request{d: d, parts: map[int32]*part{}}
 }
 
 // push stores what an inflated request holds. Errors wrap remote.ErrMalformed, remote.ErrTooLarge, ErrRate,
@@ -86,6 +82,7 @@ func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, bod
 		return Written{}, err
 	}
 	defer r.d.turns.end(r.sender, int64(len(body)))
+	r.sitDown()
 	if err := r.decoder.Reset(p, body); err != nil {
 		return Written{}, err
 	}
@@ -101,6 +98,7 @@ func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, bod
 		if err != nil {
 			return Written{}, err
 		}
+		r.leaveDesk()
 		return r.await(ctx)
 	}
 	return Written{}, fmt.Errorf("%w: owners keep coming and going", ErrUnavailable)

@@ -85,7 +85,8 @@ type keeperWay struct {
 	broken chan struct{}
 }
 
-func (w *keeperWay) Push(batch []byte) (series.Receipt, error) {
+func (w *keeperWay) Push(batch []byte, free func()) (series.Receipt, error) {
+	defer free()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.full {
@@ -486,6 +487,7 @@ func TestQuorumOfOwners(t *testing.T) {
 				names := []string{"a", "b", "c"}[:tt.rf]
 				y := newYard(t, tt.rf, names...)
 				bad := slices.Concat(slices.Repeat([]string{"down"}, tt.down), slices.Repeat([]string{"full"}, tt.full), slices.Repeat([]string{"fail"}, tt.fail), slices.Repeat([]string{"hang"}, tt.hang))
+				synctest.Wait() // until all are dialled
 				for i, how := range bad {
 					k := y.keepers[names[i]]
 					k.mu.Lock()
@@ -494,6 +496,9 @@ func TestQuorumOfOwners(t *testing.T) {
 						k.hangs = make(chan struct{})
 					}
 					k.mu.Unlock()
+					if how == "down" {
+						y.keepers.bounce(names[i])
+					}
 				}
 				time.Sleep(time.Second)
 				begun := time.Now()
@@ -612,10 +617,10 @@ func TestDefinitionsPrecedeTheirUse(t *testing.T) {
 // blackHole is an owner that acks at once.
 type blackHole struct{ broken chan struct{} }
 
-func (b blackHole) Dial(context.Context, ring.Owner) (Owner, error) { return b, nil }
-func (b blackHole) Push([]byte) (series.Receipt, error)             { return settled{}, nil }
-func (b blackHole) Broken() <-chan struct{}                         { return b.broken }
-func (b blackHole) Close()                                          {}
+func (b blackHole) Dial(context.Context, ring.Owner) (Owner, error)    { return b, nil }
+func (b blackHole) Push(_ []byte, free func()) (series.Receipt, error) { free(); return settled{}, nil }
+func (b blackHole) Broken() <-chan struct{}                            { return b.broken }
+func (b blackHole) Close()                                             {}
 
 // newBlackHole is a yard whose owner acks at once, without limits that a benchmark would meet.
 func newBlackHole(b *testing.B) *yard {

@@ -14,8 +14,9 @@ import (
 // Owner is the way to one owner of a partition. It breaks as a whole: after it broke nothing more goes through it.
 type Owner interface {
 	// Push hands over the next batch of the stream, in order. It doesn't wait for the owner; a full queue is an error.
-	// The batch is read-only from here on.
-	Push(batch []byte) (series.Receipt, error)
+	// The batch is read-only from here on. free is called, once, when this owner's way looks at it no more, whatever
+	// became of it; or never.
+	Push(batch []byte, free func()) (series.Receipt, error)
 	// Broken is closed when the way broke.
 	Broken() <-chan struct{}
 	Close()
@@ -196,7 +197,7 @@ func (s *stream) joined() int {
 }
 
 // push hands the batch to every owner that can be reached. whole tells that none of them refused it.
-func (s *stream) push(generation uint32, batch []byte) (receipts []series.Receipt, whole bool, err error) {
+func (s *stream) push(generation uint32, batch *letter) (receipts []series.Receipt, whole bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if generation != s.currentGeneration() {
@@ -208,7 +209,8 @@ func (s *stream) push(generation uint32, batch []byte) (receipts []series.Receip
 		if l.way == nil {
 			continue
 		}
-		r, err := l.way.Push(batch)
+		batch.readers.Add(1)
+		r, err := l.way.Push(batch.bytes, batch.free)
 		if err != nil {
 			r, whole = notTaken{err}, false
 		}

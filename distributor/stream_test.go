@@ -54,7 +54,8 @@ func (f *fleet) Dial(ctx context.Context, o ring.Owner) (Owner, error) {
 	return w, nil
 }
 
-func (w *way) Push(batch []byte) (series.Receipt, error) {
+func (w *way) Push(batch []byte, free func()) (series.Receipt, error) {
+	defer free()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.full[w.name] {
@@ -130,16 +131,16 @@ func TestStreamJoinsOwnersAsTheyCome(t *testing.T) {
 		if f.dialled("c") < 1000 {
 			t.Errorf("a dead owner was dialled %d times in an hour", f.dialled("c"))
 		}
-		if _, whole, err := s.push(before, []byte("one")); err != nil || !whole {
+		if _, whole, err := s.push(before, letterOf("one")); err != nil || !whole {
 			t.Errorf("push: whole %v, %v", whole, err)
 		}
 		f.set("c", true)
 		time.Sleep(redialAfter)
 		synctest.Wait()
-		if _, _, err := s.push(before, []byte("stale")); !errors.Is(err, errStale) {
+		if _, _, err := s.push(before, letterOf("stale")); !errors.Is(err, errStale) {
 			t.Errorf("push of an older generation: %v", err)
 		}
-		receipts, whole, err := s.push(s.currentGeneration(), []byte("two"))
+		receipts, whole, err := s.push(s.currentGeneration(), letterOf("two"))
 		if err != nil || !whole || len(receipts) != 3 {
 			t.Errorf("%d receipts, whole %v, %v", len(receipts), whole, err)
 		}
@@ -162,12 +163,12 @@ func TestStreamGoesOnWithoutABrokenOwner(t *testing.T) {
 		f.set("b", false)
 		f.breakWays("b")
 		synctest.Wait()
-		receipts, whole, err := s.push(g, []byte("x"))
+		receipts, whole, err := s.push(g, letterOf("x"))
 		if err != nil || !whole || len(receipts) != 2 {
 			t.Errorf("%d receipts, whole %v, %v", len(receipts), whole, err)
 		}
 		f.fill("a")
-		receipts, whole, _ = s.push(g, []byte("y"))
+		receipts, whole, _ = s.push(g, letterOf("y"))
 		if _, err := await(t.Context(), receipts, 2); whole || err == nil {
 			t.Errorf("one of two refused: whole %v, %v", whole, err)
 		}
@@ -243,7 +244,7 @@ func TestStreamOrder(t *testing.T) {
 		for i := range 8 {
 			senders.Go(func() {
 				for j := range 200 {
-					if _, _, err := s.push(g, fmt.Appendf(nil, "%d/%d", i, j)); err != nil {
+					if _, _, err := s.push(g, letterOf(fmt.Sprintf("%d/%d", i, j))); err != nil {
 						t.Error(err)
 					}
 				}
@@ -317,4 +318,11 @@ func TestOlderViewsAreNotFollowed(t *testing.T) {
 			t.Errorf("%d streams of view %d, want both of view 2", len(d.streams), d.view)
 		}
 	})
+}
+
+// letterOf is a batch of these bytes.
+func letterOf(s string) *letter {
+	l := new(letterbox).take(len(s))
+	l.bytes = append(l.bytes, s...)
+	return l
 }

@@ -433,6 +433,7 @@ func TestRequestsOlderThanANumberingAreStale(t *testing.T) {
 		y := newYard(t, 1, "a")
 		synctest.Wait()
 		r := newRequest(y.Distributor)
+		r.sitDown()
 		r.sender = y.sender(tenant.Anonymous)
 		r.begin()
 		renumber(y.streams[0])

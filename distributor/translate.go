@@ -15,7 +15,9 @@ import (
 // translated stores a request of another protocol as one of remote write: the same limits, the same quorum.
 func (r *request) translated(h *http.Request, id tenant.ID, translate func(*remote.Translation, []byte) error) (Written, error) {
 	d := r.d
-	body, err := r.body.ReadEncoded(h, int64(d.cfg.MaxRequestBytes), r.hold)
+	received := d.bodies.Get().(*remote.Body)
+	defer d.bodies.Put(received)
+	body, err := received.ReadEncoded(h, int64(d.cfg.MaxRequestBytes), r.hold)
 	if err != nil {
 		return Written{}, err
 	}

@@ -228,7 +228,8 @@ type way struct {
 	broken   chan struct{}
 }
 
-func (w way) Push(batch []byte) (series.Receipt, error) {
+func (w way) Push(batch []byte, free func()) (series.Receipt, error) {
+	defer free()
 	r, err := w.ingester.Push(batch)
 	if err != nil {
 		return nil, err

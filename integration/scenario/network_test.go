@@ -141,7 +141,7 @@ type link struct {
 
 var errBroken = errors.New("link is broken")
 
-func (l *link) Push(batch []byte) (series.Receipt, error) {
+func (l *link) Push(batch []byte, _ func()) (series.Receipt, error) {
 	r := &receipt{batch: batch, done: make(chan struct{})}
 	select {
 	case <-l.broken:

@@ -57,16 +57,17 @@ type Body struct {
 	zstd        *zstd.Decoder
 }
 
-// Read takes the body off a request and inflates it. limit is in bytes and holds for both forms; the inflated
-// size is checked before anything is allocated for it. Errors wrap ErrTooLarge or ErrMalformed, or are the
-// connection's own.
-func (b *Body) Read(r *http.Request, limit int64) ([]byte, error) {
+// Receive takes the body off a request. limit is in bytes. Errors wrap ErrTooLarge, or are the connection's own.
+func (b *Body) Receive(r *http.Request, limit int64) error {
 	if r.ContentLength > limit {
-		return nil, tooLarge("compressed", r.ContentLength, limit)
+		return tooLarge("compressed", r.ContentLength, limit)
 	}
-	if err := b.receive(r, limit); err != nil {
-		return nil, err
-	}
+	return b.receive(r, limit)
+}
+
+// Inflate is what was received, which is packed with Snappy, in the bytes of to if they suffice. The inflated size is
+// checked before anything is allocated for it; limit is in bytes. Errors wrap ErrTooLarge or ErrMalformed.
+func (b *Body) Inflate(to []byte, limit int64) ([]byte, error) {
 	n, err := s2.DecodedLen(b.packed)
 	if err != nil {
 		return nil, fmt.Errorf("%w: snappy: %w", ErrMalformed, err)
@@ -74,10 +75,10 @@ func (b *Body) Read(r *http.Request, limit int64) ([]byte, error) {
 	if int64(n) > limit {
 		return nil, tooLarge("inflated", int64(n), limit)
 	}
-	if cap(b.raw) < n {
-		b.raw = make([]byte, n)
+	if cap(to) < n {
+		to = make([]byte, n+n/8) // the next one may be a little longer
 	}
-	raw, err := s2.Decode(b.raw[:n], b.packed)
+	raw, err := s2.Decode(to[:n], b.packed)
 	if err != nil {
 		return nil, fmt.Errorf("%w: snappy: %w", ErrMalformed, err)
 	}
@@ -94,10 +95,7 @@ func (b *Body) ReadEncoded(r *http.Request, limit int64, hold func(bytes int64) 
 	default:
 		return nil, fmt.Errorf("%w: Content-Encoding %q, want gzip, zstd or none", ErrUnsupported, encoding)
 	}
-	if r.ContentLength > limit {
-		return nil, tooLarge("compressed", r.ContentLength, limit)
-	}
-	if err := b.receive(r, limit); err != nil {
+	if err := b.Receive(r, limit); err != nil {
 		return nil, err
 	}
 	var from io.Reader

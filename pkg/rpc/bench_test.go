@@ -31,7 +31,7 @@ func BenchmarkPush(b *testing.B) {
 			before := cpu(b)
 			b.ResetTimer()
 			for b.Loop() {
-				r, err := l.Push(batch)
+				r, err := l.Push(batch, kept)
 				if err != nil {
 					b.Fatal(err)
 				}

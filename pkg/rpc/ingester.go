@@ -13,7 +13,8 @@ import (
 type Ingester interface {
 	// Ready is nil while batches are taken. No link is opened to an ingester that is not ready.
 	Ready() error
-	// Push takes the next batch of a stream and fixes its place; the receipt says when it is synced.
+	// Push takes the next batch of a stream and fixes its place; the receipt says when it is synced. It keeps nothing of the
+	// bytes.
 	Push(batch []byte) (series.Receipt, error)
 	// Standing is how far a reader may rely on it.
 	Standing() series.Standing
@@ -32,8 +33,9 @@ type Reads interface {
 // Link is an open way for the batches of one stream to one owner. It breaks as a whole.
 type Link interface {
 	// Push hands over the next batch, in order, and doesn't wait for the owner. The batch is read-only from here on.
-	// An error means that this batch was not sent; where the link broke, Broken says so too.
-	Push(batch []byte) (series.Receipt, error)
+	// An error means that this batch was not sent; where the link broke, Broken says so too. free is called, once, when the
+	// link looks at the bytes no more, whatever became of the batch; for some that were sent, never.
+	Push(batch []byte, free func()) (series.Receipt, error)
 	// Broken is closed when nothing more goes through.
 	Broken() <-chan struct{}
 	// Close breaks the link and returns when nothing of it is left.

@@ -21,6 +21,7 @@ var (
 // receipt stands for a batch on a link.
 type receipt struct {
 	batch []byte // nil once it is sent or given up
+	free  func()
 	size  int
 	done  chan struct{}
 	ack   series.Ack // set, like err, when done is closed
@@ -67,25 +68,27 @@ func newLink(address string, stream grpc.ClientStream, cancel context.CancelFunc
 }
 
 // Push implements Link.
-func (l *link) Push(batch []byte) (series.Receipt, error) {
+func (l *link) Push(batch []byte, free func()) (series.Receipt, error) {
 	if len(batch) > MaxBatch {
+		free()
 		return nil, fmt.Errorf("%w: batch of %d bytes, at most %d go over a link", series.ErrLimited, len(batch), MaxBatch)
 	}
-	r := &receipt{batch: batch, size: len(batch), done: make(chan struct{})}
+	r := &receipt{batch: batch, free: free, size: len(batch), done: make(chan struct{})}
 	l.mu.Lock()
 	err := l.err
-	full := l.bytes+r.size > maxUnackedBytes
+	full := err == nil && l.bytes+r.size > maxUnackedBytes
 	if err == nil && !full {
 		l.pending = append(l.pending, r)
 		l.bytes += r.size
 		l.metrics.queued.Add(float64(r.size))
 	}
 	l.mu.Unlock()
-	switch {
-	case err != nil:
+	if full {
+		err = l.fail(errOverflow)
+	}
+	if err != nil {
+		free()
 		return nil, err
-	case full:
-		return nil, l.fail(errOverflow)
 	}
 	select {
 	case l.wake <- struct{}{}:
@@ -111,7 +114,10 @@ func (l *link) fail(cause error) error {
 		return l.err
 	}
 	l.err = fmt.Errorf("%w: link to %s: %w", series.ErrUnavailable, l.address, cause)
-	for _, r := range l.pending {
+	for i, r := range l.pending {
+		if i >= l.sent {
+			r.free()
+		}
 		r.batch, r.err = nil, l.err
 		close(r.done)
 	}
@@ -127,34 +133,33 @@ func (l *link) fail(cause error) error {
 // send sends what is queued.
 func (l *link) send() {
 	for number := uint64(0); ; number++ {
-		batch, ok := l.next()
+		batch, free, ok := l.next()
 		if !ok {
 			return
 		}
 		// The head is not reused: gRPC may look at a message until it is sent.
-		if err := l.stream.SendMsg(&frame{head: appendBatchHead(nil, number), body: batch}); err != nil {
+		if err := l.stream.SendMsg(&frame{head: appendBatchHead(nil, number), body: batch, free: free}); err != nil {
 			return // the stream has ended; receive is told why
 		}
 	}
 }
 
 // next waits for the next batch to send; false when the link broke.
-func (l *link) next() ([]byte, bool) {
+func (l *link) next() (batch []byte, free func(), ok bool) {
 	for {
 		l.mu.Lock()
 		if l.sent < len(l.pending) {
 			r := l.pending[l.sent]
-			batch := r.batch
-			r.batch = nil
+			batch, r.batch = r.batch, nil
 			l.sent++
 			l.mu.Unlock()
-			return batch, true
+			return batch, r.free, true
 		}
 		l.mu.Unlock()
 		select {
 		case <-l.wake:
 		case <-l.broken:
-			return nil, false
+			return nil, nil, false
 		}
 	}
 }

@@ -21,8 +21,9 @@ func openLocal(i Ingester) (Link, error) {
 	return &localLink{ingester: i, broken: make(chan struct{})}, nil
 }
 
-// Push implements Link. Unlike a remote owner's, a refusal comes at once.
-func (l *localLink) Push(batch []byte) (series.Receipt, error) {
+// Push implements Link. Unlike a remote owner's, a refusal comes at once. The ingester keeps nothing of the bytes.
+func (l *localLink) Push(batch []byte, free func()) (series.Receipt, error) {
+	defer free()
 	select {
 	case <-l.broken:
 		return nil, fmt.Errorf("%w: link to this process: %w", series.ErrUnavailable, errClosed)

@@ -234,7 +234,7 @@ func TestPushInOrder(t *testing.T) {
 	var receipts []series.Receipt
 	for i := range 5000 {
 		batch := fmt.Appendf(nil, "batch %d", i)
-		r, err := l.Push(batch)
+		r, err := l.Push(batch, kept)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,7 +300,7 @@ func TestRefusals(t *testing.T) {
 
 func push(t testing.TB, l Link, batch string) error {
 	t.Helper()
-	r, err := l.Push([]byte(batch))
+	r, err := l.Push([]byte(batch), kept)
 	if err != nil {
 		return err
 	}
@@ -329,7 +329,7 @@ func TestBreakAndReconnect(t *testing.T) {
 	l := w.dial(t)
 	var receipts []series.Receipt
 	for range 10 {
-		rec, err := l.Push([]byte("held"))
+		rec, err := l.Push([]byte("held"), kept)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -383,13 +383,13 @@ func TestOverflow(t *testing.T) {
 		if i > maxUnackedBytes/len(batch) {
 			t.Fatal("no overflow")
 		}
-		_, err = l.Push(batch)
+		_, err = l.Push(batch, kept)
 	}
 	if !errors.Is(err, errOverflow) || !errors.Is(err, series.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	within(t, time.Second, l.Broken(), "break")
-	if _, err := l.Push(make([]byte, MaxBatch+1)); !errors.Is(err, series.ErrLimited) {
+	if _, err := l.Push(make([]byte, MaxBatch+1), kept); !errors.Is(err, series.ErrLimited) {
 		t.Errorf("batch beyond the limit: %v", err)
 	}
 }
@@ -419,7 +419,7 @@ func TestFrozenOwner(t *testing.T) {
 	}
 	reads, _ := w.pool.Reads(owner)
 	proxy.freeze()
-	rec, err := l.Push([]byte("after"))
+	rec, err := l.Push([]byte("after"), kept)
 	if err != nil {
 		t.Fatal(err)
 	}

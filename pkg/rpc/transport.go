@@ -51,7 +51,19 @@ const (
 
 // frame is a message as it goes over the wire: head and body are sent one after the other without being joined. What is
 // received is all in body.
-type frame struct{ head, body []byte }
+type frame struct {
+	head, body []byte
+	free       func() // where it is set, called when the body is sent, unless it is short
+}
+
+// freed lets gRPC free a buffer.
+type freed func()
+
+// Get implements mem.BufferPool.
+func (freed) Get(n int) *[]byte { b := make([]byte, n); return &b }
+
+// Put implements mem.BufferPool.
+func (f freed) Put(*[]byte) { f() }
 
 // rawCodec sends frames as they are.
 type rawCodec struct{}
@@ -59,17 +71,22 @@ type rawCodec struct{}
 // Name implements encoding.CodecV2.
 func (rawCodec) Name() string { return "varve" }
 
-// Marshal implements encoding.CodecV2. gRPC must not recycle the buffers: batches are sent to several owners.
+// Marshal implements encoding.CodecV2. gRPC doesn't recycle the buffers: batches are sent to several owners.
 func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	f, ok := v.(*frame)
 	if !ok {
 		return nil, fmt.Errorf("can't send a %T", v)
 	}
 	var out mem.BufferSlice
-	for _, p := range [][]byte{f.head, f.body} {
-		if len(p) > 0 {
-			out = append(out, mem.SliceBuffer(p))
+	if len(f.head) > 0 {
+		out = append(out, mem.SliceBuffer(f.head))
+	}
+	if len(f.body) > 0 {
+		var pool mem.BufferPool
+		if f.free != nil {
+			pool = freed(f.free)
 		}
+		out = append(out, mem.NewBuffer(&f.body, pool))
 	}
 	return out, nil
 }

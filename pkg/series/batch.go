@@ -37,8 +37,12 @@ type Builder struct {
 	histogramBytes, exemplarBytes, metaBytes []byte
 }
 
-// Reset empties the builder for another batch.
+// Reset empties the builder for another batch. Definitions take much room, and most batches have none: it is kept as long
+// as they come.
 func (b *Builder) Reset(stream StreamID, id tenant.ID) {
+	if b.defined == 0 && !b.Empty() {
+		b.definitions = nil
+	}
 	*b = Builder{
 		stream: stream, tenant: id,
 		definitions: b.definitions[:0], numbers: b.numbers[:0], times: b.times[:0], values: b.values[:0],
