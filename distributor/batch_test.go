@@ -65,8 +65,8 @@ func (s *scale) Push(p []byte, free func()) (series.Receipt, error) {
 		return nil
 	}
 	err = errors.Join(
-		b.Definitions(func(n series.Number, ls labels.Labels) error {
-			s.definitions[n] = len(ls.Bytes(nil))
+		b.Definitions(func(n series.Number, ls []labels.Label) error {
+			s.definitions[n] = len(labels.New(ls...).Bytes(nil))
 			return nil
 		}),
 		b.Histograms(func(h series.HistogramSample) error { s.histograms++; return use(h.Number) }),

@@ -56,8 +56,8 @@ func (k *keeper) take(batch []byte) error {
 		known = map[series.Number]string{}
 		k.known[b.Stream] = known
 	}
-	err = b.Definitions(func(n series.Number, ls labels.Labels) error {
-		s := ls.String()
+	err = b.Definitions(func(n series.Number, ls []labels.Label) error {
+		s := labels.New(ls...).String()
 		if was, ok := known[n]; ok && was != s {
 			return fmt.Errorf("number %d was %s and is now %s", n, was, s)
 		}

@@ -113,11 +113,11 @@ func (l *loaded) defineSeries(p []byte) error {
 	h := l.epoch.head(b.Tenant)
 	var numbers []series.Number
 	var made []*head.Series
-	err = b.Definitions(func(n series.Number, ls labels.Labels) error {
+	err = b.Definitions(func(n series.Number, ls []labels.Label) error {
 		if n >= maxNumber {
 			return errSnapshot
 		}
-		s, _, err := h.Series(ls)
+		s, _, err := h.SeriesOf(ls)
 		numbers, made = append(numbers, n), append(made, s)
 		return err
 	})

@@ -176,11 +176,11 @@ func (s *stream) dictionary(id tenant.ID, h *head.Head) dictionary {
 }
 
 // define says what a number stands for.
-func (s dictionary) define(n series.Number, ls labels.Labels) error {
+func (s dictionary) define(n series.Number, ls []labels.Label) error {
 	if n >= maxNumber {
 		return fmt.Errorf("%w: number %d", series.ErrCorrupt, n)
 	}
-	ser, _, err := s.head.Series(ls)
+	ser, _, err := s.head.SeriesOf(ls)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -56,10 +57,19 @@ func New(o Options) *Head {
 	return h
 }
 
-// Series is the series with these labels, which are sorted by name, made if there is none yet; finding it allocates
-// nothing. The labels are copied, so they may be a view of a buffer. The error is ErrSealed or ErrFull.
+// Series is the series with these labels, made if there is none yet; finding it allocates nothing. The labels are
+// copied, so they may be a view of a buffer. The error is ErrSealed or ErrFull.
 func (h *Head) Series(ls labels.Labels) (s *Series, created bool, err error) {
-	return h.index.of(h, ls)
+	return h.index.get(h, func(p *postings) { ls.Range(p.want) }, strings.Clone)
+}
+
+// SeriesOf is Series with labels that are sorted by name.
+func (h *Head) SeriesOf(ls []labels.Label) (s *Series, created bool, err error) {
+	return h.index.get(h, func(p *postings) {
+		for _, l := range ls {
+			p.want(l)
+		}
+	}, strings.Clone)
 }
 
 // SeriesLike is Series with the labels of a series of another head, which may be freed. The strings of the labels are
@@ -68,7 +78,12 @@ func (h *Head) SeriesLike(other *Series) (s *Series, created bool, err error) {
 	if other.head == h {
 		return other, false, nil
 	}
-	return h.index.like(h, other)
+	theirs := other.head.index.allPairs()
+	return h.index.get(h, func(p *postings) {
+		for _, n := range other.numbers() {
+			p.want(theirs[n].Label)
+		}
+	}, func(s string) string { return s })
 }
 
 // Owns tells whether the series is one of the head's.

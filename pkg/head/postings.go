@@ -6,10 +6,10 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/index"
 )
 
@@ -24,57 +24,29 @@ type postings struct {
 	table  table     // of references, by the numbers of the series' pairs
 	pairs  pairs
 	names  map[string]*name
-	page   *page // where the next series' numbers go
-	used   int   // so many of it are taken
-	want   []wanted
-	labels int // how many the series that is looked for has, in want
+	page   *page    // where the next series' numbers go
+	used   int      // so many of it are taken
+	spare  []Series // for those to come
+	wanted []wanted
+	labels int // how many of wanted the series has that is looked for
 
 	texts   int64 // bytes of the values
 	numbers int64 // bytes of the pages
 	refs    int64 // bytes of the lists
 }
 
-// of gives the series with these labels, made if there is none yet.
-func (p *postings) of(h *Head, ls labels.Labels) (s *Series, created bool, err error) {
+// get is the series that want is told the labels of, in the order of their names, made if there is none; keep gives the
+// strings that the head may keep.
+func (p *postings) get(h *Head, labelsOf func(*postings), keep func(string) string) (s *Series, created bool, err error) {
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
 	p.labels = 0
-	ls.Range(p.wantLabel)
-	return p.wanted(h, strings.Clone)
-}
-
-// like gives the series with the labels of one of another head, made of the same strings if there is none yet.
-func (p *postings) like(h *Head, other *Series) (s *Series, created bool, err error) {
-	theirs := other.head.index.allPairs()
-	p.mtx.Lock()
-	defer p.mtx.Unlock()
-	p.labels = 0
-	for _, n := range other.numbers() {
-		p.wantLabel(theirs[n].Label)
-	}
-	return p.wanted(h, func(s string) string { return s })
-}
-
-// wantLabel adds a label to those of the series that is looked for.
-func (p *postings) wantLabel(l labels.Label) {
-	if p.labels == len(p.want) {
-		p.want = append(p.want, wanted{})
-	}
-	p.want[p.labels].Label = l
-	p.labels++
-}
-
-// wanted is the series that is looked for, made if there is none.
-func (p *postings) wanted(h *Head, keep func(string) string) (s *Series, created bool, err error) {
-	want, known := p.want[:p.labels], true
+	labelsOf(p)
+	defer p.forget()
+	want, known := p.wanted[:p.labels], true
 	for i := range want {
 		known = want[i].locate(p) && known
 	}
-	defer func() {
-		for i := range want {
-			want[i].Label = labels.Label{} // a view of somebody's buffer
-		}
-	}()
 	if known {
 		if s := p.find(p.hashOf(want), want); s != nil {
 			return s, false, nil
@@ -94,6 +66,22 @@ func (p *postings) wanted(h *Head, keep func(string) string) (s *Series, created
 		}
 	}
 	return p.add(h, want), true, nil
+}
+
+// want adds a label to those of the series that is looked for.
+func (p *postings) want(l labels.Label) {
+	if p.labels == len(p.wanted) {
+		p.wanted = append(p.wanted, wanted{})
+	}
+	p.wanted[p.labels].Label = l
+	p.labels++
+}
+
+// forget lets go of the labels, which are views of somebody's buffer.
+func (p *postings) forget() {
+	for i := range p.wanted[:p.labels] {
+		p.wanted[i].Label = labels.Label{}
+	}
 }
 
 // find is the series with these pairs, nil if there is none.
@@ -128,7 +116,7 @@ func (p *postings) hashOf(want []wanted) uint32 {
 
 // add makes a series of these pairs and indexes it.
 func (p *postings) add(h *Head, want []wanted) *Series {
-	s := newSeries(h)
+	s := p.newSeries(h)
 	p.table.add(p.hashOf(want), uint32(len(p.series)+1))
 	p.series = append(p.series, s)
 	s.ref, s.labels = uint32(len(p.series)), uint16(len(want))
@@ -138,6 +126,28 @@ func (p *postings) add(h *Head, want []wanted) *Series {
 		numbers[i] = want[i].pair.number
 		p.refs += int64(want[i].pair.series.add(s.ref))
 	}
+	return s
+}
+
+// Series are made several at once: so few that a small head takes little, then as many as are on whole pages of the
+// heap, which keeps each on its own cache lines.
+const (
+	fewSeries  = 4
+	manySeries = 512
+)
+
+func (p *postings) newSeries(h *Head) *Series {
+	if len(p.spare) == 0 {
+		n := fewSeries
+		if len(p.series) >= 4*manySeries {
+			n = manySeries
+		}
+		p.spare = make([]Series, n)
+	}
+	s := &p.spare[0]
+	p.spare = p.spare[1:]
+	s.begin(nil, chunkenc.ValNone)
+	s.head, s.open.t = h, math.MinInt64
 	return s
 }
 
@@ -164,7 +174,7 @@ func (p *postings) drop() []*Series {
 	for _, l := range p.pairs {
 		l.series = refs{}
 	}
-	p.table, p.series, p.names, p.page, p.want, p.refs = table{}, nil, nil, nil, nil, 0
+	p.table, p.series, p.names, p.page, p.spare, p.wanted, p.refs = table{}, nil, nil, nil, nil, nil, 0
 	return all
 }
 

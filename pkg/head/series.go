@@ -39,7 +39,7 @@ func (o Outcome) String() string {
 
 // Series is one series of a head. All methods are safe for concurrent use.
 //
-// It takes two cache lines. What an append of a float in order needs is in the first, but for one in about four, which
+// It takes two cache lines, with what fills the second one up. What an append of a float in order needs is in the first, but for one in about four, which
 // writes a word to the open chunk's buffer.
 type Series struct {
 	mtx    sync.Mutex
@@ -55,6 +55,7 @@ type Series struct {
 	chunks uint32 // how many are sealed
 	sealed *chunk // the newest of the sealed chunks. They may overlap where samples came late
 	more   *more  // what few series have; nil if this one has none of it
+	_      [8]byte
 }
 
 // more is what few series have.
@@ -76,13 +77,6 @@ type sample struct {
 
 // lateSamples is how many late floats gather before they are sealed.
 const lateSamples = 64
-
-func newSeries(h *Head) *Series {
-	s := &Series{head: h}
-	s.open.t = math.MinInt64
-	s.open.reset()
-	return s
-}
 
 // Labels are the series' labels, built anew each time. They can be had when the head is freed, too.
 func (s *Series) Labels() labels.Labels { return s.head.index.allPairs().labels(s) }

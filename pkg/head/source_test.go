@@ -143,7 +143,7 @@ func TestLabelsAreCopied(t *testing.T) {
 	if got := s.Labels().String(); got != `{name="value"}` {
 		t.Error(got)
 	}
-	for _, w := range h.index.want {
+	for _, w := range h.index.wanted {
 		if w.Label != (labels.Label{}) {
 			t.Error("a view is kept")
 		}

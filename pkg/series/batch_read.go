@@ -83,14 +83,14 @@ func ParseLogged(p []byte) (Batch, error) {
 // Defines tells whether the batch defines numbers.
 func (b *Batch) Defines() bool { return len(b.definitions) > 0 }
 
-// Definitions calls f for every number defined. The labels are f's to keep.
-func (b *Batch) Definitions(f func(Number, labels.Labels) error) error {
+// Definitions calls f for every number defined. The labels are views of the batch, in a slice that is used again.
+func (b *Batch) Definitions(f func(Number, []labels.Label) error) error {
 	r := reader{p: b.definitions}
-	var builder labels.ScratchBuilder
+	var ls []labels.Label
 	last := int64(0)
 	for n := r.count(); n > 0; n-- {
 		last += r.varint()
-		ls := r.labels(&builder)
+		ls = r.labelViews(ls[:0])
 		if r.bad || last < 0 || last > math.MaxUint32 {
 			return fmt.Errorf("%w: definitions", ErrCorrupt)
 		}
@@ -334,12 +334,21 @@ func (r *reader) number() Number {
 	return Number(v)
 }
 
+// labelViews appends labels to dst that are views.
+func (r *reader) labelViews(dst []labels.Label) []labels.Label {
+	for n := r.many(2); n > 0 && !r.bad; n-- {
+		name := r.bytes()
+		dst = append(dst, labels.Label{Name: view(name), Value: view(r.bytes())})
+	}
+	return dst
+}
+
+// labels are a copy.
 func (r *reader) labels(b *labels.ScratchBuilder) labels.Labels {
 	b.Reset()
 	b.SetUnsafeAdd(true) // the strings live until Labels copies them
-	for n := r.many(2); n > 0 && !r.bad; n-- {
-		name := r.bytes()
-		b.Add(view(name), view(r.bytes()))
+	for _, l := range r.labelViews(nil) {
+		b.Add(l.Name, l.Value)
 	}
 	if r.bad {
 		return labels.EmptyLabels()

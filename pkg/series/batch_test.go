@@ -78,7 +78,7 @@ type content struct {
 
 func readAll(b *Batch) (content, error) {
 	c := content{Definitions: map[Number]string{}}
-	err := b.Definitions(func(n Number, ls labels.Labels) error { c.Definitions[n] = ls.String(); return nil })
+	err := b.Definitions(func(n Number, ls []labels.Label) error { c.Definitions[n] = labels.New(ls...).String(); return nil })
 	it := b.Floats()
 	for {
 		if _, _, _, ok := it.Next(); !ok {
