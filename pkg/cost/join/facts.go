@@ -1,0 +1,171 @@
+package join
+
+import (
+	"cmp"
+	"math"
+
+	"github.com/varve-io/varve/pkg/cost/quantity"
+)
+
+// clusterFacts are what is known of a cluster as a whole.
+type clusterFacts struct {
+	seen  []span // when there was any fact of its pods
+	pods  bool
+	nodes bool
+}
+
+func (j *joiner) cluster(name string) *clusterFacts {
+	c := j.clusters[name]
+	if c == nil {
+		c = &clusterFacts{}
+		j.clusters[name] = c
+	}
+	return c
+}
+
+func compareStrings(a, b string) int { return cmp.Compare(a, b) }
+
+// millis of a value in seconds.
+func millis(v float64) int64 {
+	return int64(math.Min(math.Max(math.Round(v*1000), 0), 1<<60))
+}
+
+func (j *joiner) readPods() error {
+	if err := j.facts("kube_pod_info", j.podInfo); err != nil {
+		return err
+	}
+	for _, m := range []struct {
+		metric string
+		fn     func(*pod, fact)
+	}{
+		{"kube_pod_created", func(p *pod, f fact) { p.at.created = millis(f.last()) }},
+		{"kube_pod_start_time", func(p *pod, f fact) { p.at.started = millis(f.last()) }},
+		{"kube_pod_status_scheduled_time", func(p *pod, f fact) { p.at.scheduled = millis(f.last()) }},
+		{"kube_pod_completion_time", func(p *pod, f fact) { p.at.completed = max(p.at.completed, millis(f.last())) }},
+		{"kube_pod_overhead_cpu_cores", func(p *pod, f fact) { p.overheadCPU = append(p.overheadCPU, levelLane(f, 1000)) }},
+		{"kube_pod_overhead_memory_bytes", func(p *pod, f fact) { p.overheadRM = append(p.overheadRM, levelLane(f, 1)) }},
+	} {
+		if err := j.podFacts(m.metric, m.fn); err != nil {
+			return err
+		}
+	}
+	if err := j.facts("kube_pod_status_phase", j.ofPod(podPhase), anyOf("phase", "Succeeded", "Failed")); err != nil {
+		return err
+	}
+	return j.podFacts("kube_pod_status_qos_class", func(p *pod, f fact) {
+		if f.last() == 1 {
+			p.qos = j.keep(f.qos)
+		}
+	})
+}
+
+func levelLane(f fact, unit float64) lane[quantity.Level] {
+	return lane[quantity.Level]{samples: len(f.samples), pieces: f.levels(unit)}
+}
+
+func podPhase(p *pod, f fact) {
+	for _, s := range f.samples {
+		if s.V == 1 {
+			if p.at.terminal == 0 || s.T < p.at.terminal {
+				p.at.terminal = s.T
+			}
+			return
+		}
+	}
+}
+
+// podFacts calls fn with each series of a metric and the pod that it is of.
+func (j *joiner) podFacts(metric string, fn func(*pod, fact)) error {
+	return j.facts(metric, j.ofPod(fn))
+}
+
+func (j *joiner) ofPod(fn func(*pod, fact)) func(fact) {
+	return func(f fact) {
+		if p := j.podOf(f.fields).find(f.uid, f.samples[0].T); p != nil {
+			fn(p, f)
+		}
+	}
+}
+
+// podOf is nil if there is no pod of that name.
+func (j *joiner) podOf(f *fields) *podSet {
+	return j.pods[podName{f.cluster, f.namespace, f.pod}]
+}
+
+func (j *joiner) podInfo(f fact) {
+	if f.pod == "" {
+		return
+	}
+	set := j.podOf(f.fields)
+	if set == nil {
+		set = &podSet{podName: podName{j.keep(f.cluster), j.keep(f.namespace), j.keep(f.pod)}}
+		j.pods[set.podName] = set
+	}
+	p := set.find(f.uid, f.samples[0].T)
+	if p == nil || p.uid != f.uid {
+		p = &pod{podSet: set, uid: j.keep(f.uid), first: math.MaxInt64}
+		set.pods = append(set.pods, p)
+	}
+	if f.node != "" {
+		p.node = j.keep(f.node)
+	}
+	p.created = owner{j.keep(f.createdKind), j.keep(f.createdName)}
+	p.priority, p.hostNetwork = j.keep(f.priority), f.hostNetwork
+	p.first, p.last = min(p.first, f.samples[0].T), max(p.last, f.samples[len(f.samples)-1].T)
+	p.bridge = max(p.bridge, f.bridge)
+	p.seen = append(p.seen, spansOf(f.levels(1))...)
+	j.cluster(set.cluster).pods = true
+}
+
+func (j *joiner) readContainers() error {
+	infos := func(init bool) func(*pod, fact) {
+		return func(p *pod, f fact) {
+			if f.container != "" {
+				c := p.container(j.keep(f.container))
+				c.init, c.sidecar = init, c.sidecar || init && f.restartPolicy == "Always"
+			}
+		}
+	}
+	amounts := func(init, limit bool) func(*pod, fact) {
+		return func(p *pod, f fact) { j.amount(p, f, init, limit) }
+	}
+	for _, m := range []struct {
+		metric string
+		fn     func(*pod, fact)
+	}{
+		{"kube_pod_container_info", infos(false)},
+		{"kube_pod_init_container_info", infos(true)},
+		{"kube_pod_container_resource_requests", amounts(false, false)},
+		{"kube_pod_container_resource_limits", amounts(false, true)},
+		{"kube_pod_init_container_resource_requests", amounts(true, false)},
+		{"kube_pod_init_container_resource_limits", amounts(true, true)},
+		{"kube_pod_container_state_started", j.containerStarted},
+	} {
+		if err := j.podFacts(m.metric, m.fn); err != nil {
+			return err
+		}
+	}
+	return j.readStarts()
+}
+
+func (j *joiner) amount(p *pod, f fact, init, limit bool) {
+	r, unit, ok := resourceOf(f.resource)
+	if !ok || f.container == "" {
+		return
+	}
+	c := p.container(j.keep(f.container))
+	c.init = init
+	l := levelLane(f, unit)
+	if limit {
+		c.facts[r].limit = append(c.facts[r].limit, l)
+	} else {
+		c.facts[r].request = append(c.facts[r].request, l)
+	}
+}
+
+func (j *joiner) containerStarted(p *pod, f fact) {
+	if f.container != "" {
+		c := p.container(j.keep(f.container))
+		c.started = append(c.started, f.levels(1000)...)
+	}
+}

@@ -1,0 +1,99 @@
+package join
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/series"
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// Source has the samples: blocks of the bucket, or all that a querier can see.
+type Source interface {
+	// Select answers with the series that match. Their chunks may reach beyond the range.
+	Select(ctx context.Context, q series.Query) (series.Set, error)
+}
+
+// How far around the hour samples are read, in milliseconds: facts so that a gap of theirs is seen from both sides, usage so that
+// what it was at the hour's edges is known.
+const (
+	factMargin  = int64(60 * 60_000)
+	usageMargin = int64(30 * 60_000)
+	hourLength  = int64(60 * 60_000)
+)
+
+// Margin is how far before and after an hour its rows depend on samples, in milliseconds.
+const Margin = factMargin
+
+// Options say which hour of whom, and how its series are labelled.
+type Options struct {
+	Tenant tenant.ID
+	// Start of the hour, in Unix milliseconds.
+	Start int64
+	// ClusterLabel is the label with the cluster's name, "cluster" if empty. Series without it are of a cluster without a name.
+	ClusterLabel string
+	// Labels are the Kubernetes labels of pods and namespaces, by their Kubernetes names, that become dimensions.
+	Labels []string
+}
+
+// Hour reads one hour. An error is one of the source's or of the options.
+func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
+	if o.Start%hourLength != 0 {
+		return nil, fmt.Errorf("the hour begins at %d ms, which is not at a full hour", o.Start)
+	}
+	if o.ClusterLabel == "" {
+		o.ClusterLabel = "cluster"
+	}
+	j := &joiner{
+		Options: o, end: o.Start + hourLength,
+		reader:     newReader(ctx, src, o),
+		pods:       map[podName]*podSet{},
+		nodes:      map[nodeName]*nodeSet{},
+		owners:     map[ownerName]owner{},
+		namespaces: map[namespaceName]*dims{},
+		clusters:   map[string]*clusterFacts{},
+		starts:     map[uint64]int64{},
+		warnings:   warnings{},
+	}
+	if err := j.read(); err != nil {
+		return nil, fmt.Errorf("hour of %d: %w", o.Start, err)
+	}
+	return j.rows(), nil
+}
+
+// joiner is one hour on its way to rows.
+type joiner struct {
+	Options
+	end int64 // of the hour
+	*reader
+
+	pods       map[podName]*podSet
+	nodes      map[nodeName]*nodeSet
+	owners     map[ownerName]owner
+	namespaces map[namespaceName]*dims
+	clusters   map[string]*clusterFacts
+	starts     map[uint64]int64 // of containers that started around the hour, by hash of their cgroup
+	warnings   warnings
+}
+
+func (j *joiner) read() error {
+	for _, read := range []func() error{j.readPods, j.readContainers, j.readOwners, j.readLabels, j.readNodes} {
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	j.settle()
+	return j.readUsage()
+}
+
+// sanitize is how kube-state-metrics makes a label's name of one of Kubernetes.
+func sanitize(name string) string {
+	return "label_" + strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, name)
+}

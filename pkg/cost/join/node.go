@@ -1,0 +1,283 @@
+package join
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/quantity"
+)
+
+type nodeName struct{ cluster, name string }
+
+// nodeSet is the nodes that had one name, one after the other, and what is said by that name only.
+type nodeSet struct {
+	nodeName
+	nodes   []*node
+	created []quantity.Level // when the node of that time was created
+	labels  dims
+	facts   [resources]struct{ capacity, allocatable []lane[quantity.Level] }
+}
+
+// node is one machine: a name and a provider ID.
+type node struct {
+	*nodeSet
+	provider              string
+	first, last, bridge   int64
+	life                  span
+	pods                  []*pod
+	blind                 []span // without facts of its pods
+	capacity, allocatable [resources][]quantity.Level
+}
+
+func (j *joiner) nodeSet(f fact) *nodeSet {
+	k := nodeName{f.cluster, f.node}
+	s := j.nodes[k]
+	if s == nil {
+		s = &nodeSet{nodeName: nodeName{j.keep(f.cluster), j.keep(f.node)}}
+		j.nodes[s.nodeName] = s
+	}
+	return s
+}
+
+func (j *joiner) readNodes() error {
+	err := j.facts("kube_node_info", j.nodeInfo)
+	if err != nil {
+		return err
+	}
+	err = j.facts("kube_node_created", func(f fact) {
+		s := j.nodeSet(f)
+		s.created = append(s.created, f.levels(1000)...)
+	})
+	if err != nil {
+		return err
+	}
+	err = j.facts("kube_node_labels", func(f fact) { j.nodeSet(f).labels.add(f, j.nodeLabels(f)) })
+	if err != nil {
+		return err
+	}
+	amounts := func(allocatable bool) func(f fact) {
+		return func(f fact) {
+			if r, unit, ok := resourceOf(f.resource); ok {
+				s := &j.nodeSet(f).facts[r]
+				if allocatable {
+					s.allocatable = append(s.allocatable, levelLane(f, unit))
+				} else {
+					s.capacity = append(s.capacity, levelLane(f, unit))
+				}
+			}
+		}
+	}
+	if err := j.facts("kube_node_status_capacity", amounts(false)); err != nil {
+		return err
+	}
+	return j.facts("kube_node_status_allocatable", amounts(true))
+}
+
+func (j *joiner) nodeInfo(f fact) {
+	if f.node == "" {
+		return
+	}
+	provider := f.provider
+	if provider == "" {
+		provider = f.systemUUID
+	}
+	s := j.nodeSet(f)
+	i := slices.IndexFunc(s.nodes, func(n *node) bool { return n.provider == provider })
+	if i < 0 {
+		i = len(s.nodes)
+		s.nodes = append(s.nodes, &node{nodeSet: s, provider: j.keep(provider), first: math.MaxInt64})
+	}
+	n := s.nodes[i]
+	n.first, n.last = min(n.first, f.samples[0].T), max(n.last, f.samples[len(f.samples)-1].T)
+	n.bridge = max(n.bridge, f.bridge)
+	j.cluster(s.cluster).nodes = true
+}
+
+// nodeLabels are all labels but those that name one node.
+func (j *joiner) nodeLabels(f fact) (out cost.Labels) {
+	f.labels.Range(func(l labels.Label) {
+		name, ok := strings.CutPrefix(l.Name, "label_")
+		if ok && name != "kubernetes_io_hostname" && !strings.Contains(l.Value, f.node) {
+			out = append(out, cost.Label{Name: j.keep(name), Value: j.keep(l.Value)})
+		}
+	})
+	slices.SortFunc(out, func(a, b cost.Label) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// settle finds the lives of the nodes of a name, and what each had.
+func (s *nodeSet) settle() {
+	s.labels.settle()
+	slices.SortFunc(s.nodes, func(a, b *node) int {
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.provider, b.provider))
+	})
+	var capacity, allocatable [resources][]quantity.Level
+	for r := range resources {
+		capacity[r], allocatable[r] = overlay(s.facts[r].capacity), overlay(s.facts[r].allocatable)
+	}
+	for i, n := range s.nodes {
+		n.life = span{n.first, n.last}
+		for _, l := range s.created {
+			if l.Value < n.first && n.first-l.Value <= n.bridge && (i == 0 || l.Value >= s.nodes[i-1].first) {
+				n.life.from = min(n.life.from, l.Value)
+			}
+		}
+		if i > 0 {
+			before := s.nodes[i-1]
+			before.life.to = min(before.life.to, n.life.from)
+		}
+	}
+	for _, n := range s.nodes {
+		for r := range resources {
+			n.capacity[r] = n.through(capacity[r])
+			n.allocatable[r] = n.through(allocatable[r])
+		}
+	}
+}
+
+// through is what of some levels is the node's: those since it was first seen, since before that the name may have been another's. They
+// hold through gaps, and the first one from the life's begin.
+func (n *node) through(levels []quantity.Level) []quantity.Level {
+	var out []quantity.Level
+	for _, l := range levels {
+		l = l.Clip(n.first, n.life.to)
+		switch last := len(out) - 1; {
+		case l.To <= l.From:
+		case last < 0:
+			out = append(out, quantity.Level{From: n.life.from, To: n.life.to, Value: l.Value})
+		case out[last].Value != l.Value:
+			out[last].To = l.From
+			out = append(out, quantity.Level{From: l.From, To: n.life.to, Value: l.Value})
+		}
+	}
+	return out
+}
+
+// place finds the node that a pod is on.
+func (j *joiner) place(p *pod) {
+	s := j.nodes[nodeName{p.cluster, p.node}]
+	if s == nil {
+		return
+	}
+	// The node that was there for the longest part of the pod's life, the latest of equals.
+	longest := int64(-1)
+	for _, n := range s.nodes {
+		if l := n.life.clip(p.life).length(); l >= longest {
+			longest, p.on = l, n
+		}
+	}
+	p.on.pods = append(p.on.pods, p)
+}
+
+// settleBlind finds when nobody could have seen pods of the node: none of its cluster, or none of those that lived on it.
+func (n *node) settleBlind(seenInCluster []span) {
+	var lived, seen []span
+	for _, p := range n.pods {
+		lived = append(lived, p.life.clip(n.life))
+		seen = append(seen, p.seen...)
+	}
+	blind := without([]span{n.life}, seenInCluster)
+	n.blind = union(append(blind, without(union(lived), union(seen))...))
+}
+
+// rows are the parts of the hour in which the node is up and nothing about it changes.
+func (n *node) rows(hour span) []cost.Node {
+	up := n.life.clip(hour)
+	if up.length() == 0 {
+		return nil
+	}
+	segments := n.labels.segments(up)
+	for _, r := range n.capacity {
+		segments = cut(segments, r)
+	}
+	var out []cost.Node
+	for _, s := range segments {
+		row := cost.Node{Cluster: n.cluster, Name: n.name, Provider: n.provider, Labels: s.labels, From: s.from, To: s.to, Up: s.length()}
+		describe(&row)
+		var blind []span
+		for _, b := range n.blind {
+			if b = b.clip(s.span); b.length() > 0 {
+				blind = append(blind, b)
+				row.Blind += b.length()
+			}
+		}
+		row.CPU = n.of(cpuResource, s.span, blind, quantity.Bytes.Micros)
+		row.RAM = n.of(ramResource, s.span, blind, quantity.Bytes.Seconds)
+		row.GPU = n.of(gpuResource, s.span, blind, quantity.Bytes.Micros)
+		out = append(out, row)
+	}
+	return out
+}
+
+// cut cuts segments where a level begins.
+func cut(segments []segment, levels []quantity.Level) []segment {
+	var out []segment
+	for _, s := range segments {
+		for _, l := range levels {
+			if l.From > s.from && l.From < s.to {
+				out = append(out, segment{span{s.from, l.From}, s.labels})
+				s.from = l.From
+			}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// of are the integrals of one resource over s. Without an allocatable amount all of the capacity is.
+func (n *node) of(r resource, s span, blind []span, unit func(quantity.Bytes) int64) cost.Capacity {
+	allocatable := n.capacity[r]
+	if len(n.allocatable[r]) > 0 {
+		allocatable = quantity.Combine(nil, n.capacity[r], n.allocatable[r], func(a, b int64) int64 { return min(a, b) })
+	}
+	c := cost.Capacity{Capacity: unit(quantity.Integral(n.capacity[r], s.from, s.to))}
+	may := quantity.Integral(allocatable, s.from, s.to)
+	var dark quantity.Bytes
+	for _, b := range blind {
+		dark.Sum(quantity.Integral(n.capacity[r], b.from, b.to))
+		may = may.Less(quantity.Integral(allocatable, b.from, b.to))
+	}
+	c.Blind = unit(dark)
+	c.Allocatable = min(unit(may), c.Capacity-c.Blind)
+	return c
+}
+
+// most is the greatest capacity of the node, 0 if none is known.
+func (n *node) most(r resource) int64 {
+	most := int64(0)
+	if n != nil {
+		for _, l := range n.capacity[r] {
+			most = max(most, l.Value)
+		}
+	}
+	return most
+}
+
+// describe fills in what well-known labels say.
+func describe(n *cost.Node) {
+	for _, l := range n.Labels {
+		switch l.Name {
+		case "node_kubernetes_io_instance_type":
+			n.InstanceType = l.Value
+		case "topology_kubernetes_io_region":
+			n.Region = l.Value
+		case "topology_kubernetes_io_zone":
+			n.Zone = l.Value
+		case "beta_kubernetes_io_instance_type":
+			n.InstanceType = cmp.Or(n.InstanceType, l.Value)
+		case "failure_domain_beta_kubernetes_io_region":
+			n.Region = cmp.Or(n.Region, l.Value)
+		case "failure_domain_beta_kubernetes_io_zone":
+			n.Zone = cmp.Or(n.Zone, l.Value)
+		case "karpenter_sh_capacity_type", "eks_amazonaws_com_capacityType", "kubernetes_azure_com_scalesetpriority":
+			n.Spot = n.Spot || strings.EqualFold(l.Value, "spot")
+		case "cloud_google_com_gke_spot", "cloud_google_com_gke_preemptible":
+			n.Spot = n.Spot || l.Value == "true"
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package join
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/quantity"
+)
+
+// settle ends the reading of facts: lives, places, and what each container asks for.
+func (j *joiner) settle() {
+	hour := span{j.Start, j.end}
+	for _, s := range j.nodes {
+		s.settle()
+	}
+	for _, s := range j.pods {
+		for _, p := range s.pods {
+			p.settle(hour, j.chosen)
+			if p.node != "" {
+				j.place(p)
+			}
+			c := j.cluster(s.cluster)
+			c.seen = append(c.seen, p.seen...)
+		}
+	}
+	for _, c := range j.clusters {
+		c.seen = union(c.seen)
+	}
+	for _, s := range j.nodes {
+		for _, n := range s.nodes {
+			n.settleBlind(j.cluster(s.cluster).seen)
+		}
+	}
+}
+
+func (j *joiner) rows() *cost.Hour {
+	h := &cost.Hour{Start: j.Start}
+	for _, s := range j.pods {
+		for _, p := range s.pods {
+			if p.node != "" && len(p.segments) > 0 {
+				h.Workloads = j.workloads(h.Workloads, p)
+			}
+		}
+	}
+	for _, s := range j.nodes {
+		for _, n := range s.nodes {
+			rows := n.rows(span{j.Start, j.end})
+			j.warnOfNode(n, rows)
+			h.Nodes = append(h.Nodes, rows...)
+		}
+	}
+	j.warnOfClusters()
+	slices.SortFunc(h.Workloads, compareWorkloads)
+	slices.SortFunc(h.Nodes, compareNodes)
+	h.Warnings = j.warnings.rows()
+	return h
+}
+
+func (j *joiner) warnOfNode(n *node, rows []cost.Node) {
+	if len(rows) == 0 {
+		return
+	}
+	if len(n.capacity[cpuResource]) == 0 || len(n.capacity[ramResource]) == 0 {
+		j.warnings.add(WarnCapacityMissing, n.cluster, n.name)
+	} else if len(n.allocatable[cpuResource]) == 0 || len(n.allocatable[ramResource]) == 0 {
+		j.warnings.add(WarnAllocatableMissing, n.cluster, n.name)
+	}
+}
+
+func (j *joiner) warnOfClusters() {
+	for name, c := range j.clusters {
+		switch {
+		case !c.pods:
+			j.warnings.add(WarnPodsMissing, name, "kube_pod_info")
+		case !c.nodes:
+			j.warnings.add(WarnNodesMissing, name, "kube_node_info")
+		}
+	}
+}
+
+// workloads appends the rows of a pod.
+func (j *joiner) workloads(dst []cost.Workload, p *pod) []cost.Workload {
+	base := cost.Workload{Owner: cost.Owner{Cluster: p.cluster, Namespace: p.namespace, Pod: p.name, UID: p.uid,
+		Controller: j.controller(p), QoS: p.qos, Priority: p.priority}, Node: p.node}
+	if p.on != nil {
+		base.Provider = p.on.provider
+	}
+	for _, c := range p.containers {
+		if c.init && !c.sidecar {
+			continue
+		}
+		dst = c.workloads(dst, p, base)
+		if !slices.ContainsFunc(c.rows, func(r row) bool { return r.cpu.Known > 0 || r.ram.Known > 0 }) {
+			j.warnings.add(WarnUsageMissing, p.cluster, p.String()+"/"+c.name)
+		}
+	}
+	if p.extra != nil {
+		p.addExtra()
+		dst = p.extra.workloads(dst, p, base)
+	}
+	return dst
+}
+
+func (c *container) workloads(dst []cost.Workload, p *pod, base cost.Workload) []cost.Workload {
+	for i, s := range p.segments {
+		r, w := &c.rows[i], base
+		w.Container, w.Labels, w.From, w.To, w.Alive = c.name, s.labels, s.from, s.to, s.length()
+		w.CPU = cost.Held{Used: r.cpu.Used, Unused: r.cpu.Unused}
+		w.RAM = cost.Held{Used: r.ram.Used.Seconds(), Unused: r.ram.Unused.Seconds()}
+		w.CPUKnown, w.RAMKnown, w.CPUPeak, w.RAMPeak = r.cpu.Known, r.ram.Known, r.cpuPeak, r.ramPeak
+		w.CPUSketch, w.RAMSketch = r.cpuSketch, r.ramSketch
+		asked := c.asked(s.span)
+		w.CPU.Request, w.CPU.Unknown = asked[cpuResource].Micros(), asked[cpuResource].Micros()-r.cpu.Request
+		w.RAM.Request, w.RAM.Unknown = asked[ramResource].Seconds(), asked[ramResource].Less(r.ram.Request).Seconds()
+		w.GPU.Request, w.GPU.Unknown = asked[gpuResource].Micros(), asked[gpuResource].Micros()
+		w.CPU.Limit = quantity.Integral(c.limit[cpuResource], s.from, s.to).Micros()
+		w.RAM.Limit = quantity.Integral(c.limit[ramResource], s.from, s.to).Seconds()
+		w.GPU.Limit = quantity.Integral(c.limit[gpuResource], s.from, s.to).Micros()
+		dst = append(dst, w)
+	}
+	return dst
+}
+
+func (c *container) asked(s span) (out [resources]quantity.Bytes) {
+	for r := range out {
+		out[r] = quantity.Integral(c.request[r], s.from, s.to)
+	}
+	return out
+}
+
+func compareWorkloads(a, b cost.Workload) int {
+	return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod),
+		cmp.Compare(a.UID, b.UID), cmp.Compare(a.Container, b.Container), cmp.Compare(a.From, b.From))
+}
+
+func compareNodes(a, b cost.Node) int {
+	return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Name, b.Name), cmp.Compare(a.From, b.From), cmp.Compare(a.Provider, b.Provider))
+}

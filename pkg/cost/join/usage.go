@@ -1,0 +1,386 @@
+package join
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/quantity"
+	"github.com/varve-io/varve/pkg/series"
+)
+
+// groupKey is one container name of the pods of one name: the series about it are integrated together, since later runs end
+// earlier ones, and several sources must count once.
+type groupKey struct {
+	pods      *podSet
+	container string
+}
+
+// source is one series of a group.
+type source struct {
+	uid, run string // of the cgroup, "" if it isn't told
+	series.Chunked
+}
+
+// isContainer leaves out cgroups that are not one container: pods, slices, sandboxes.
+var isContainer = []*labels.Matcher{not("container", ""), not("container", "POD"), not("pod", "")}
+
+func (j *joiner) readUsage() error {
+	if err := j.usage("container_cpu_usage_seconds_total", j.addCPU); err != nil {
+		return err
+	}
+	return j.usage("container_memory_working_set_bytes", j.addRAM)
+}
+
+// usage streams one metric, and calls add with all sources of each group.
+func (j *joiner) usage(metric string, add func(groupKey, []source) error) error {
+	q := series.Query{MinTime: j.Start - usageMargin, MaxTime: j.end + usageMargin}
+	counts, err := j.count(q, metric)
+	if err != nil {
+		return err
+	}
+	waiting := map[groupKey][]source{}
+	var one [1]source
+	err = j.each(q, metric, isContainer, func(c series.Chunked) error {
+		k, ok := j.group(c.Labels)
+		if !ok {
+			return nil
+		}
+		s := source{Chunked: c}
+		s.uid, s.run = cgroup(j.fields.id)
+		many := counts[k]
+		if many <= 1 {
+			one[0] = s
+			return add(k, one[:])
+		}
+		s.uid, s.run, k.container = j.keep(s.uid), strings.Clone(s.run), j.keep(k.container)
+		waiting[k] = append(waiting[k], s)
+		if len(waiting[k]) < int(many) {
+			return nil
+		}
+		all := waiting[k]
+		delete(waiting, k)
+		return add(k, all)
+	})
+	if err != nil {
+		return err
+	}
+	for k, all := range waiting { // of groups whose other series went meanwhile
+		if err := add(k, all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count says how many series each group has, from their labels.
+func (j *joiner) count(q series.Query, metric string) (map[groupKey]int32, error) {
+	counts := map[groupKey]int32{}
+	q.SkipChunks = true
+	err := j.each(q, metric, isContainer, func(c series.Chunked) error {
+		if k, ok := j.group(c.Labels); ok {
+			k.container = j.keep(k.container)
+			counts[k]++
+		} else if j.fields.pod != "" && j.podOf(&j.fields) == nil {
+			f := &j.fields
+			j.warnings.add(WarnUsageWithoutPod, f.cluster, podName{f.cluster, f.namespace, f.pod}.String())
+		}
+		return nil
+	})
+	return counts, err
+}
+
+// group reads the fields; ok is false if the series is none of a known container as a whole.
+func (j *joiner) group(ls labels.Labels) (groupKey, bool) {
+	f := &j.fields
+	f.read(ls, j.ClusterLabel)
+	if f.cpu != "" && f.cpu != "total" {
+		return groupKey{}, false
+	}
+	pods := j.podOf(f)
+	return groupKey{pods, f.container}, pods != nil
+}
+
+// cgroup is the uid of the pod and the name of the run that the path of a container's cgroup tells.
+func cgroup(id string) (uid, run string) {
+	dir, run := id, ""
+	if i := strings.LastIndexByte(id, '/'); i >= 0 {
+		dir, run = id[:i], id[i+1:]
+	}
+	dir = strings.TrimSuffix(dir[strings.LastIndexByte(dir, '/')+1:], ".slice")
+	i := strings.LastIndex(dir, "pod")
+	if i < 0 || i > 0 && dir[i-1] != '-' {
+		return "", run
+	}
+	return strings.ReplaceAll(dir[i+len("pod"):], "_", "-"), run
+}
+
+// readStarts finds when containers began that did so around the hour.
+func (j *joiner) readStarts() error {
+	from, to := j.Start-usageMargin, j.end+usageMargin
+	return j.each(series.Query{MinTime: from, MaxTime: to}, "container_start_time_seconds", isContainer, func(c series.Chunked) error {
+		id := c.Labels.Get("id")
+		if id == "" {
+			return nil
+		}
+		if err := j.decode(c, from, to); err != nil {
+			return err
+		}
+		for _, s := range j.samples {
+			if at := millis(s.V); !math.IsNaN(s.V) && at >= from-usageMargin {
+				j.starts[xxhash.Sum64String(id)] = at
+			}
+		}
+		return nil
+	})
+}
+
+// start is when the container of a series began whose first sample is at t; 0 if that isn't known.
+func (j *joiner) start(p *pod, c *container, s source, alone bool, t int64) int64 {
+	if at, ok := j.starts[xxhash.Sum64String(s.Labels.Get("id"))]; ok {
+		return at
+	}
+	start := int64(0)
+	for _, l := range c.started {
+		if l.Value <= t {
+			start = max(start, l.Value)
+		}
+	}
+	if start == 0 && alone {
+		return p.life.from
+	}
+	return start
+}
+
+// mine are the sources that may be of a pod: those with its uid, and those whose uid is of none, as that of static pods.
+func mine(p *pod, all []source) []source {
+	if len(p.pods) == 1 && len(all) == 1 {
+		return all
+	}
+	var out []source
+	for _, s := range all {
+		if s.uid == p.uid || !slices.ContainsFunc(p.pods, func(o *pod) bool { return o.uid == s.uid }) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// lanesOf makes a lane of each source. The runs that several sources tell of are as old as the first sample of any.
+func lanesOf[T quantity.Piece[T]](j *joiner, sources []source, pieces func(s source, bridge int64) []T) ([]lane[T], error) {
+	var lanes []lane[T]
+	first := map[string]int64{}
+	for _, s := range sources {
+		if err := j.decode(s.Chunked, j.Start-usageMargin, j.end+usageMargin); err != nil {
+			return nil, err
+		}
+		l := lane[T]{samples: len(j.samples)}
+		if l.samples > 0 {
+			var bridge int64
+			bridge, j.scratch = quantity.Bridge(j.samples, j.scratch)
+			l.run, l.pieces = j.samples[0].T, pieces(s, bridge)
+		}
+		if t, ok := first[s.run]; !ok || l.run < t {
+			first[s.run] = l.run
+		}
+		lanes = append(lanes, l)
+	}
+	for i, s := range sources {
+		lanes[i].run = first[s.run]
+	}
+	return lanes, nil
+}
+
+func (j *joiner) addCPU(k groupKey, all []source) error {
+	for _, p := range k.pods.pods {
+		sources := mine(p, all)
+		if len(p.segments) == 0 || len(sources) == 0 {
+			continue
+		}
+		c := j.containerOf(p, k.container)
+		lanes, err := lanesOf(j, sources, func(s source, bridge int64) []quantity.Spread {
+			start := j.start(p, c, s, len(all) == 1, j.samples[0].T)
+			j.spreads = quantity.Counter{Bridge: bridge, Start: start, Unit: 1e6}.Spreads(j.reusedSpreads(len(sources)), j.samples)
+			return j.spreads
+		})
+		if err != nil {
+			return err
+		}
+		pieces := overlay(lanes)
+		j.boundCPU(p, k.container, pieces)
+		c.addCPU(p, pieces)
+	}
+	return nil
+}
+
+func (j *joiner) addRAM(k groupKey, all []source) error {
+	for _, p := range k.pods.pods {
+		sources := mine(p, all)
+		if len(p.segments) == 0 || len(sources) == 0 {
+			continue
+		}
+		c := j.containerOf(p, k.container)
+		lanes, err := lanesOf(j, sources, func(_ source, bridge int64) []quantity.Level {
+			j.levels = quantity.Levels(j.reusedLevels(len(sources)), j.samples, bridge, 1)
+			return j.levels
+		})
+		if err != nil {
+			return err
+		}
+		pieces := overlay(lanes)
+		j.boundRAM(p, k.container, pieces)
+		c.addRAM(p, pieces)
+	}
+	return nil
+}
+
+// reusedSpreads is room for the pieces of a lane: the same again, if no other lane still needs it.
+func (j *joiner) reusedSpreads(lanes int) []quantity.Spread {
+	if lanes > 1 {
+		return nil
+	}
+	return j.spreads[:0]
+}
+
+func (j *joiner) reusedLevels(lanes int) []quantity.Level {
+	if lanes > 1 {
+		return nil
+	}
+	return j.levels[:0]
+}
+
+// containerOf is the container of a pod, which facts may not know.
+func (j *joiner) containerOf(p *pod, name string) *container {
+	for _, c := range p.containers {
+		if c.name == name {
+			return c
+		}
+	}
+	c := p.container(j.keep(name))
+	c.rows = make([]row, len(p.segments))
+	return c
+}
+
+// bound lowers usage that is more than the node has: cAdvisor's counters jump at times.
+func (j *joiner) boundCPU(p *pod, name string, pieces []quantity.Spread) {
+	limit := p.on.most(cpuResource)
+	for i, s := range pieces {
+		if bounded, over := s.Bound(limit); over && limit > 0 {
+			pieces[i] = bounded
+			j.warnings.add(WarnUsageBounded, p.cluster, p.String()+"/"+name)
+		}
+	}
+}
+
+func (j *joiner) boundRAM(p *pod, name string, pieces []quantity.Level) {
+	limit := p.on.most(ramResource)
+	for i, l := range pieces {
+		if limit > 0 && l.Value > limit {
+			pieces[i].Value = limit
+			j.warnings.add(WarnUsageBounded, p.cluster, p.String()+"/"+name)
+		}
+	}
+}
+
+// addCPU integrates usage into the rows of the container; that of an init container into those of the pod's extra.
+func (c *container) addCPU(p *pod, pieces []quantity.Spread) {
+	if p.extra != nil {
+		for _, s := range pieces {
+			p.extra.cpuKnown = append(p.extra.cpuKnown, span{s.From, s.To})
+		}
+		if c.init && !c.sidecar {
+			p.extra.initCPU = append(p.extra.initCPU, lane[quantity.Spread]{pieces: slices.Clone(pieces)})
+			return
+		}
+	}
+	for i, s := range p.segments {
+		c.rows[i].addCPU(pieces, c.request[cpuResource], s.span)
+	}
+}
+
+func (c *container) addRAM(p *pod, pieces []quantity.Level) {
+	if p.extra != nil {
+		for _, l := range pieces {
+			p.extra.ramKnown = append(p.extra.ramKnown, span{l.From, l.To})
+		}
+		if c.init && !c.sidecar {
+			p.extra.initRAM = append(p.extra.initRAM, lane[quantity.Level]{pieces: slices.Clone(pieces)})
+			return
+		}
+	}
+	for i, s := range p.segments {
+		c.rows[i].addRAM(pieces, c.request[ramResource], s.span)
+	}
+}
+
+// addExtra integrates what a pod holds beyond its containers: the usage of init containers, one after the other, and none while
+// that of any other container is known.
+func (p *pod) addExtra() {
+	x := p.extra
+	var cpu []quantity.Spread
+	for _, s := range union(x.cpuKnown) {
+		cpu = append(cpu, quantity.NewSpread(s.from, s.to, 0))
+	}
+	var ram []quantity.Level
+	for _, s := range union(x.ramKnown) {
+		ram = append(ram, quantity.Level{From: s.from, To: s.to})
+	}
+	cpu = overlay(append([]lane[quantity.Spread]{{run: math.MinInt64, pieces: cpu}}, x.initCPU...))
+	ram = overlay(append([]lane[quantity.Level]{{run: math.MinInt64, pieces: ram}}, x.initRAM...))
+	for i, s := range p.segments {
+		x.rows[i].addCPU(cpu, x.request[cpuResource], s.span)
+		x.rows[i].addRAM(ram, x.request[ramResource], s.span)
+	}
+}
+
+// row is what a container held in one segment.
+type row struct {
+	cpu                  quantity.CPU
+	ram                  quantity.RAM
+	cpuPeak, ramPeak     int64
+	cpuSketch, ramSketch cost.Sketch
+}
+
+func (r *row) addCPU(pieces []quantity.Spread, request []quantity.Level, in span) {
+	r.cpu.Add(pieces, request, in.from, in.to)
+	for _, s := range pieces {
+		if s = s.Clip(in.from, in.to); s.To > s.From {
+			rate := s.Rate()
+			r.cpuPeak = max(r.cpuPeak, (rate+999)/1000)
+			r.cpuSketch = held(r.cpuSketch, cpuBuckets.Index(rate), s.To-s.From)
+		}
+	}
+}
+
+func (r *row) addRAM(pieces, request []quantity.Level, in span) {
+	r.ram.Add(pieces, request, in.from, in.to)
+	for _, l := range pieces {
+		if l = l.Clip(in.from, in.to); l.To > l.From {
+			r.ramPeak = max(r.ramPeak, l.Value)
+			r.ramSketch = held(r.ramSketch, ramBuckets.Index(l.Value), l.To-l.From)
+		}
+	}
+}
+
+// Buckets of sketches: of millionths of a core, and of bytes.
+var (
+	cpuBuckets = quantity.NewBuckets(10_000, 1_000_000_000)
+	ramBuckets = quantity.NewBuckets(10_000_000, 100_000_000_000_000)
+)
+
+// held adds to a bucket of a sketch.
+func held(s cost.Sketch, index int32, ms int64) cost.Sketch {
+	i := len(s)
+	for i > 0 && s[i-1].Index >= index {
+		i--
+	}
+	if i < len(s) && s[i].Index == index {
+		s[i].Millis += ms
+		return s
+	}
+	return slices.Insert(s, i, cost.Bucket{Index: index, Millis: ms})
+}

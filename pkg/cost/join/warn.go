@@ -1,0 +1,50 @@
+package join
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/varve-io/varve/pkg/cost"
+)
+
+// Names of warnings.
+const (
+	WarnPodsMissing        = "pods_missing"        // nodes, but no kube_pod_info in their cluster: all of them is unknown
+	WarnNodesMissing       = "nodes_missing"       // pods, but no kube_node_info in their cluster
+	WarnCapacityMissing    = "capacity_missing"    // a node without kube_node_status_capacity: unknown
+	WarnAllocatableMissing = "allocatable_missing" // taken to be the capacity
+	WarnUsageMissing       = "usage_missing"       // a container of which no usage is known
+	WarnUsageWithoutPod    = "usage_without_pod"   // cAdvisor knows a pod that kube-state-metrics doesn't: left out
+	WarnUsageBounded       = "usage_bounded"       // more than the node has: counted as what it has
+)
+
+type warningKey struct{ name, cluster string }
+
+type warningCount struct {
+	count   int64
+	example string
+}
+
+type warnings map[warningKey]warningCount
+
+// add counts a warning. The example that is kept is the least, so that it doesn't depend on any order.
+func (w warnings) add(name, cluster, example string) {
+	k := warningKey{name, cluster}
+	c, ok := w[k]
+	if !ok || example < c.example {
+		c.example = example
+	}
+	c.count++
+	w[k] = c
+}
+
+func (w warnings) rows() []cost.Warning {
+	var out []cost.Warning
+	for k, c := range w {
+		out = append(out, cost.Warning{Name: k.name, Cluster: k.cluster, Count: c.count, Example: c.example})
+	}
+	slices.SortFunc(out, func(a, b cost.Warning) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Cluster, b.Cluster))
+	})
+	return out
+}
