@@ -97,7 +97,7 @@ type Node struct {
 // Capacity are the integrals of one resource of a node.
 type Capacity struct {
 	Capacity    int64
-	Allocatable int64 // at most Capacity
+	Allocatable int64 // at most Capacity; like it, of all the time, blind or not
 	Blind       int64 // of Capacity, while there were no facts of pods
 	Used        int64 // by the node's own meter, where there is one
 }

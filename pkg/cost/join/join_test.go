@@ -104,7 +104,7 @@ func TestMissingMetrics(t *testing.T) {
 	}{
 		{"nothing", nil, nil},
 		{"no kube_pod_info", []string{n1, usage}, []string{
-			"node n1 i-1 0s-1h0m0s blind 1h0m0s cpu 14400/0/14400 ram 3.6e+06/0/3.6e+06", "warning pods_missing 1 kube_pod_info", "warning usage_without_pod 1 x/p"}},
+			"node n1 i-1 0s-1h0m0s blind 1h0m0s cpu 14400/12600/14400 ram 3.6e+06/3.24e+06/3.6e+06", "warning pods_missing 1 kube_pod_info", "warning usage_without_pod 1 x/p"}},
 		{"no kube_node_info", []string{agent}, []string{"warning nodes_missing 1 kube_node_info"}},
 		{"no allocatable", []string{n1[:strings.Index(n1, "kube_node_status_allocatable")], agent}, []string{
 			"node n1 i-1 0s-1h0m0s blind 0s cpu 14400/14400/0 ram 3.6e+06/3.6e+06/0", "warning allocatable_missing 1 n1"}},

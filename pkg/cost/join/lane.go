@@ -37,8 +37,10 @@ func overlay[T quantity.Piece[T]](lanes []lane[T]) []T {
 // span is [from, to).
 type span struct{ from, to int64 }
 
-func (s span) clip(o span) span { return span{max(s.from, o.from), min(s.to, o.to)} }
-func (s span) length() int64    { return max(s.to-s.from, 0) }
+func (s span) clip(o span) span       { return span{max(s.from, o.from), min(s.to, o.to)} }
+func (s span) Span() (from, to int64) { return s.from, s.to }
+
+func (s span) length() int64 { return max(s.to-s.from, 0) }
 
 // union sorts spans and merges those that touch, in place.
 func union(spans []span) []span {

@@ -30,7 +30,8 @@ type node struct {
 	first, last, bridge   int64
 	life                  span
 	pods                  []*pod
-	blind                 []span // without facts of its pods
+	segments              []segment // of the hour, in which it is up and nothing about it changes
+	blind                 []span    // without facts of its pods
 	capacity, allocatable [resources][]quantity.Level
 }
 
@@ -111,7 +112,7 @@ func (j *joiner) nodeLabels(f fact) (out cost.Labels) {
 }
 
 // settle finds the lives of the nodes of a name, and what each had.
-func (s *nodeSet) settle() {
+func (s *nodeSet) settle(hour span) {
 	s.labels.settle()
 	slices.SortFunc(s.nodes, func(a, b *node) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.provider, b.provider))
@@ -137,6 +138,12 @@ func (s *nodeSet) settle() {
 			n.capacity[r] = n.through(capacity[r])
 			n.allocatable[r] = n.through(allocatable[r])
 		}
+		if up := n.life.clip(hour); up.length() > 0 {
+			n.segments = s.labels.segments(up)
+			for _, levels := range n.capacity {
+				n.segments = cut(n.segments, levels)
+			}
+		}
 	}
 }
 
@@ -158,20 +165,23 @@ func (n *node) through(levels []quantity.Level) []quantity.Level {
 	return out
 }
 
-// place finds the node that a pod is on.
+// place finds the node that a pod is on: the one of that name that was there for the longest part of the pod's life, the latest of
+// equals. What isn't there can't be held: the pod's life is within the node's.
 func (j *joiner) place(p *pod) {
 	s := j.nodes[nodeName{p.cluster, p.node}]
-	if s == nil {
+	if s == nil || p.node == "" {
 		return
 	}
-	// The node that was there for the longest part of the pod's life, the latest of equals.
-	longest := int64(-1)
+	longest := int64(1)
 	for _, n := range s.nodes {
 		if l := n.life.clip(p.life).length(); l >= longest {
 			longest, p.on = l, n
 		}
 	}
-	p.on.pods = append(p.on.pods, p)
+	if p.on != nil {
+		p.life = p.life.clip(p.on.life)
+		p.on.pods = append(p.on.pods, p)
+	}
 }
 
 // settleBlind finds when nobody could have seen pods of the node: none of its cluster, or none of those that lived on it.
@@ -185,18 +195,10 @@ func (n *node) settleBlind(seenInCluster []span) {
 	n.blind = union(append(blind, without(union(lived), union(seen))...))
 }
 
-// rows are the parts of the hour in which the node is up and nothing about it changes.
-func (n *node) rows(hour span) []cost.Node {
-	up := n.life.clip(hour)
-	if up.length() == 0 {
-		return nil
-	}
-	segments := n.labels.segments(up)
-	for _, r := range n.capacity {
-		segments = cut(segments, r)
-	}
+// rows has one for each segment.
+func (n *node) rows() []cost.Node {
 	var out []cost.Node
-	for _, s := range segments {
+	for _, s := range n.segments {
 		row := cost.Node{Cluster: n.cluster, Name: n.name, Provider: n.provider, Labels: s.labels, From: s.from, To: s.to, Up: s.length()}
 		describe(&row)
 		var blind []span
@@ -214,14 +216,14 @@ func (n *node) rows(hour span) []cost.Node {
 	return out
 }
 
-// cut cuts segments where a level begins.
-func cut(segments []segment, levels []quantity.Level) []segment {
+// cut cuts segments where pieces begin.
+func cut[T interface{ Span() (from, to int64) }](segments []segment, pieces []T) []segment {
 	var out []segment
 	for _, s := range segments {
-		for _, l := range levels {
-			if l.From > s.from && l.From < s.to {
-				out = append(out, segment{span{s.from, l.From}, s.labels})
-				s.from = l.From
+		for _, p := range pieces {
+			if from, _ := p.Span(); from > s.from && from < s.to {
+				out = append(out, segment{span{s.from, from}, s.labels})
+				s.from = from
 			}
 		}
 		out = append(out, s)
@@ -236,14 +238,12 @@ func (n *node) of(r resource, s span, blind []span, unit func(quantity.Bytes) in
 		allocatable = quantity.Combine(nil, n.capacity[r], n.allocatable[r], func(a, b int64) int64 { return min(a, b) })
 	}
 	c := cost.Capacity{Capacity: unit(quantity.Integral(n.capacity[r], s.from, s.to))}
-	may := quantity.Integral(allocatable, s.from, s.to)
+	c.Allocatable = unit(quantity.Integral(allocatable, s.from, s.to))
 	var dark quantity.Bytes
 	for _, b := range blind {
 		dark.Sum(quantity.Integral(n.capacity[r], b.from, b.to))
-		may = may.Less(quantity.Integral(allocatable, b.from, b.to))
 	}
 	c.Blind = unit(dark)
-	c.Allocatable = min(unit(may), c.Capacity-c.Blind)
 	return c
 }
 

@@ -93,7 +93,6 @@ container_memory_working_set_bytes{cluster="b",namespace="x",pod="p",container="
 			"y/p/2/c n1 0s-1h0m0s cpu 0/0/0 ram 7200/0/0",
 			"b/x/p/1/c n1 0s-1h0m0s cpu 0/0/0 ram 10800/0/0",
 			"node b/n1 i-2 0s-1h0m0s blind 0s cpu 0/0/0 ram 0/0/0",
-			"warning capacity_missing 1 n1",
 		},
 	},
 	{
@@ -260,7 +259,7 @@ container_cpu_usage_seconds_total{namespace="x",pod="p",container="c"} -1h..19m3
 `,
 		want: []string{
 			"x/p/1/c n3 0s-1h0m0s cpu 1185/1185/300 ram 0/0/0",
-			"node n3 i-3 0s-1h0m0s blind 15m30s cpu 14400/10680/3720 ram 360000/267000/93000",
+			"node n3 i-3 0s-1h0m0s blind 15m30s cpu 14400/14400/3720 ram 360000/360000/93000",
 		},
 	},
 	{

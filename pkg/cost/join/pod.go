@@ -119,23 +119,30 @@ func (p *pod) lived() span {
 	return span{from, p.at.terminal}
 }
 
-// settle makes levels of all that sources said, and cuts the life into segments.
-func (p *pod) settle(hour span, chosen func(p *pod) *dims) {
-	p.life = p.lived()
-	p.seen = union(p.seen)
-	if len(p.seen) > 0 && p.reaches(p.seen[0].from, p.bridge) {
-		p.seen[0].from = p.life.from
-	}
+// settle makes levels of all that sources said, and cuts the life into segments. The pod has its place.
+func (p *pod) settle(hour span, labels *dims) {
 	alive := p.life.clip(hour)
-	if alive.length() == 0 {
+	if alive.length() == 0 || p.node == "" {
 		return
 	}
-	p.segments = chosen(p).segments(alive)
+	p.segments = labels.segments(alive)
+	if p.on != nil {
+		p.segments = cut(p.segments, p.on.segments)
+	}
 	for _, c := range p.containers {
 		c.settle(p)
 	}
 	p.settleExtra()
 	slices.SortFunc(p.containers, func(a, b *container) int { return compareStrings(a.name, b.name) })
+}
+
+// live finds the pod's life. It was seen as long as its series hold, and from its begin if they reach it.
+func (p *pod) live() {
+	p.life = p.lived()
+	p.seen = union(p.seen)
+	if len(p.seen) > 0 && p.reaches(p.seen[0].from, p.bridge) {
+		p.seen[0].from = p.life.from
+	}
 }
 
 // reaches tells whether what was first seen at t began with the pod, as far as anyone could have seen.

@@ -12,14 +12,13 @@ import (
 func (j *joiner) settle() {
 	hour := span{j.Start, j.end}
 	for _, s := range j.nodes {
-		s.settle()
+		s.settle(hour)
 	}
 	for _, s := range j.pods {
 		for _, p := range s.pods {
-			p.settle(hour, j.chosen)
-			if p.node != "" {
-				j.place(p)
-			}
+			p.live()
+			j.place(p)
+			p.settle(hour, j.chosen(p))
 			c := j.cluster(s.cluster)
 			c.seen = append(c.seen, p.seen...)
 		}
@@ -38,14 +37,14 @@ func (j *joiner) rows() *cost.Hour {
 	h := &cost.Hour{Start: j.Start}
 	for _, s := range j.pods {
 		for _, p := range s.pods {
-			if p.node != "" && len(p.segments) > 0 {
+			if len(p.segments) > 0 {
 				h.Workloads = j.workloads(h.Workloads, p)
 			}
 		}
 	}
 	for _, s := range j.nodes {
 		for _, n := range s.nodes {
-			rows := n.rows(span{j.Start, j.end})
+			rows := n.rows()
 			j.warnOfNode(n, rows)
 			h.Nodes = append(h.Nodes, rows...)
 		}
@@ -61,10 +60,11 @@ func (j *joiner) warnOfNode(n *node, rows []cost.Node) {
 	if len(rows) == 0 {
 		return
 	}
-	if len(n.capacity[cpuResource]) == 0 || len(n.capacity[ramResource]) == 0 {
-		j.warnings.add(WarnCapacityMissing, n.cluster, n.name)
-	} else if len(n.allocatable[cpuResource]) == 0 || len(n.allocatable[ramResource]) == 0 {
-		j.warnings.add(WarnAllocatableMissing, n.cluster, n.name)
+	for _, r := range []resource{cpuResource, ramResource} {
+		if len(n.capacity[r]) > 0 && len(n.allocatable[r]) == 0 {
+			j.warnings.add(AllocatableMissing, n.cluster, n.name)
+			return
+		}
 	}
 }
 
@@ -72,9 +72,9 @@ func (j *joiner) warnOfClusters() {
 	for name, c := range j.clusters {
 		switch {
 		case !c.pods:
-			j.warnings.add(WarnPodsMissing, name, "kube_pod_info")
+			j.warnings.add(PodsMissing, name, "kube_pod_info")
 		case !c.nodes:
-			j.warnings.add(WarnNodesMissing, name, "kube_node_info")
+			j.warnings.add(NodesMissing, name, "kube_node_info")
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (j *joiner) workloads(dst []cost.Workload, p *pod) []cost.Workload {
 		}
 		dst = c.workloads(dst, p, base)
 		if !slices.ContainsFunc(c.rows, func(r row) bool { return r.cpu.Known > 0 || r.ram.Known > 0 }) {
-			j.warnings.add(WarnUsageMissing, p.cluster, p.String()+"/"+c.name)
+			j.warnings.add(UsageMissing, p.cluster, p.String()+"/"+c.name)
 		}
 	}
 	if p.extra != nil {

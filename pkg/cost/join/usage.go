@@ -87,7 +87,7 @@ func (j *joiner) count(q series.Query, metric string) (map[groupKey]int32, error
 			counts[k]++
 		} else if j.fields.pod != "" && j.podOf(&j.fields) == nil {
 			f := &j.fields
-			j.warnings.add(WarnUsageWithoutPod, f.cluster, podName{f.cluster, f.namespace, f.pod}.String())
+			j.warnings.add(UsageWithoutPod, f.cluster, podName{f.cluster, f.namespace, f.pod}.String())
 		}
 		return nil
 	})
@@ -271,7 +271,7 @@ func (j *joiner) boundCPU(p *pod, name string, pieces []quantity.Spread) {
 	for i, s := range pieces {
 		if bounded, over := s.Bound(limit); over && limit > 0 {
 			pieces[i] = bounded
-			j.warnings.add(WarnUsageBounded, p.cluster, p.String()+"/"+name)
+			j.warnings.add(UsageBounded, p.cluster, p.String()+"/"+name)
 		}
 	}
 }
@@ -281,7 +281,7 @@ func (j *joiner) boundRAM(p *pod, name string, pieces []quantity.Level) {
 	for i, l := range pieces {
 		if limit > 0 && l.Value > limit {
 			pieces[i].Value = limit
-			j.warnings.add(WarnUsageBounded, p.cluster, p.String()+"/"+name)
+			j.warnings.add(UsageBounded, p.cluster, p.String()+"/"+name)
 		}
 	}
 }

@@ -7,15 +7,14 @@ import (
 	"github.com/varve-io/varve/pkg/cost"
 )
 
-// Names of warnings.
+// Names of warnings. That a node's capacity is missing, the law says.
 const (
-	WarnPodsMissing        = "pods_missing"        // nodes, but no kube_pod_info in their cluster: all of them is unknown
-	WarnNodesMissing       = "nodes_missing"       // pods, but no kube_node_info in their cluster
-	WarnCapacityMissing    = "capacity_missing"    // a node without kube_node_status_capacity: unknown
-	WarnAllocatableMissing = "allocatable_missing" // taken to be the capacity
-	WarnUsageMissing       = "usage_missing"       // a container of which no usage is known
-	WarnUsageWithoutPod    = "usage_without_pod"   // cAdvisor knows a pod that kube-state-metrics doesn't: left out
-	WarnUsageBounded       = "usage_bounded"       // more than the node has: counted as what it has
+	PodsMissing        = "pods_missing"        // nodes, but no kube_pod_info in their cluster: all of them is unknown
+	NodesMissing       = "nodes_missing"       // pods, but no kube_node_info in their cluster
+	AllocatableMissing = "allocatable_missing" // taken to be the capacity
+	UsageMissing       = "usage_missing"       // a container of which no usage is known
+	UsageWithoutPod    = "usage_without_pod"   // cAdvisor knows a pod that kube-state-metrics doesn't: left out
+	UsageBounded       = "usage_bounded"       // more than the node has: counted as what it has
 )
 
 type warningKey struct{ name, cluster string }
