@@ -143,8 +143,8 @@ type Scaling struct {
 
 // Warning is something that a reader of the hour should know. Count is how often; Example is the key of one.
 type Warning struct {
-	Name    string // one of the names in docs/cost.md
-	Cluster string
-	Count   int64
-	Example string
+	Name    string `json:"name"` // one of the names in docs/cost.md
+	Cluster string `json:"cluster,omitempty"`
+	Count   int64  `json:"count"`
+	Example string `json:"example,omitempty"`
 }

@@ -31,7 +31,9 @@ func (m Method) Ledger(h *Hour, names *Names) (*Ledger, error) {
 		return nil, fmt.Errorf("hour %d: %w", h.Start, err)
 	}
 	l.clusters()
-	ledger := &Ledger{From: h.Start, To: h.Start + 3_600_000, Names: names, Scalings: slices.Clone(h.Scalings), Warnings: addWarnings(l.warnings)}
+	ledger := &Ledger{
+		From: h.Start, To: h.Start + 3_600_000, Method: m, Names: names, Scalings: slices.Clone(h.Scalings), Warnings: addWarnings(l.warnings),
+	}
 	slices.SortFunc(ledger.Scalings, compareScalings)
 	l.collector.finish(ledger)
 	return ledger, nil

@@ -26,6 +26,7 @@ func (k Kind) String() string {
 // Both are sorted by their names, not by numbers. A ledger of one hour names pods and nodes; a roll-up doesn't.
 type Ledger struct {
 	From, To int64 // milliseconds
+	Method   Method
 	Names    *Names
 	Items    []Item
 	Assets   []AssetItem
@@ -53,6 +54,14 @@ type Parts struct {
 	Used, Unused, Unknown money.Quantity
 	Over                  money.Quantity // overcommit: what was held beyond the node's capacity, outside the bill
 	Request               money.Quantity // as it was, before scaling
+}
+
+// Assets are amounts by what they are of: volumes' byte-seconds, load balancers' milliseconds, and milliseconds of clusters and
+// nodes of unknown capacity.
+type Assets struct{ Storage, LB, Time money.Quantity }
+
+func (a *Assets) add(b *Assets) {
+	a.Storage, a.LB, a.Time = a.Storage.Plus(b.Storage), a.LB.Plus(b.LB), a.Time.Plus(b.Time)
 }
 
 // Traffic is bytes. Received and Sent are money where the price book has a price for them.

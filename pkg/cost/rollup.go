@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -13,11 +14,14 @@ func RollUp(from, to int64, ledgers ...*Ledger) (*Ledger, error) {
 	if len(ledgers) == 0 {
 		return &Ledger{From: from, To: to, Names: NewNames()}, nil
 	}
-	sum := &Ledger{From: from, To: to, Names: ledgers[0].Names}
+	sum := &Ledger{From: from, To: to, Method: ledgers[0].Method, Names: ledgers[0].Names}
 	c := newCollector(sum.Names)
 	for _, l := range ledgers {
 		if l.Names != sum.Names {
 			return nil, errors.New("ledgers to be summed have names of their own")
+		}
+		if l.Method != sum.Method {
+			return nil, fmt.Errorf("ledgers to be summed are of methods %s and %s", sum.Method, l.Method)
 		}
 		if l.From < from || l.To > to {
 			return nil, errors.New("a ledger isn't within the time of its roll-up")

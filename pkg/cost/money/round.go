@@ -1,6 +1,7 @@
 package money
 
 import (
+	"math/big"
 	"slices"
 	"strings"
 )
@@ -74,3 +75,9 @@ func (n Nanos) String() string {
 
 // MarshalText gives String, so that JSON has decimal strings.
 func (n Nanos) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+// InUnits is grains in units of the currency, to 40 decimals.
+func InUnits(grains *big.Int) string {
+	unit := new(big.Int).Mul(big.NewInt(base), big.NewInt(1e18))
+	return new(big.Rat).SetFrac(grains, unit).FloatString(40)
+}

@@ -1,0 +1,283 @@
+package cost
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/varve-io/varve/pkg/cost/money"
+	"github.com/varve-io/varve/pkg/cost/price"
+)
+
+// MaxLines is how many lines a report may have.
+const MaxLines = 1_000_000
+
+// Builder sums ledgers into a report. Quantities are summed by line, class and list of prices, and priced once. Not safe
+// for concurrent use.
+type Builder struct {
+	query   Query
+	book    *price.Book
+	steps   []int64
+	subject []func(*Subject) string // by dimension; nil if it is of the place
+	place   []func(*Place) string
+	common  map[string]bool // namespaces that are shared
+
+	names    *Names // of the ledgers now
+	ofNames  map[uint32]group
+	ofPlaces map[uint32]spot
+	own      *Names // places as far as this report tells them apart
+	keys     keys
+	clusters keys
+
+	prices   []price.Prices
+	cells    map[cellKey]*Item
+	assets   map[cellKey]*AssetItem
+	spans    [][2]int64
+	warnings []Warning
+	rates    map[ratesKey]*rates
+}
+
+// keys number the values of dimensions.
+type keys struct {
+	numbers map[string]uint32
+	values  [][]string
+}
+
+// group is where a subject goes: its values, and whether its namespace is shared.
+type group struct {
+	key    uint32
+	common bool
+}
+
+// spot is where a place goes.
+type spot struct{ place, key, cluster uint32 }
+
+type lineKey struct {
+	step         uint32
+	kind         Kind
+	group, place uint32 // numbers of values
+}
+
+type cellKey struct {
+	lineKey
+	common bool
+	at     uint32 // place, by own
+	prices uint32
+}
+
+type ratesKey struct{ at, prices uint32 }
+
+// rates are those of a class, and what overheads add to them.
+type rates struct {
+	price.Rates
+	overhead price.Rates
+}
+
+// NewBuilder has no ledgers yet.
+func NewBuilder(q Query, book *price.Book) (*Builder, error) {
+	if err := q.Validate(); err != nil {
+		return nil, err
+	}
+	q.Method, _ = ParseMethod(string(q.Method))
+	if q.Step == "" {
+		q.Step = StepNone
+	}
+	steps, err := q.steps()
+	if err != nil {
+		return nil, err
+	}
+	b := &Builder{
+		query: q, book: book, steps: steps, own: NewNames(), common: map[string]bool{},
+		keys: keys{numbers: map[string]uint32{}}, clusters: keys{numbers: map[string]uint32{}},
+		cells: map[cellKey]*Item{}, assets: map[cellKey]*AssetItem{}, rates: map[ratesKey]*rates{},
+	}
+	for _, by := range q.By {
+		b.subject, b.place = append(b.subject, ofSubject(by)), append(b.place, ofPlace(by))
+	}
+	for _, n := range q.Sharing.Namespaces {
+		b.common[n] = true
+	}
+	return b, nil
+}
+
+// Add adds a ledger, which must be of the query's method, within one step and one list of prices.
+func (b *Builder) Add(l *Ledger) error {
+	if l.Method != b.query.Method {
+		return fmt.Errorf("a ledger is of the method %s, not %s", l.Method, b.query.Method)
+	}
+	if l.From < b.query.From || l.To > b.query.To || l.From >= l.To {
+		return fmt.Errorf("a ledger of [%d, %d) is not of the window", l.From, l.To)
+	}
+	step, last := b.step(l.From), b.step(l.To-1)
+	if step != last || !b.book.Constant(l.From, l.To) {
+		return fmt.Errorf("a ledger of [%d, %d) is of more than one step or list of prices", l.From, l.To)
+	}
+	if l.Names != b.names {
+		b.names, b.ofNames, b.ofPlaces = l.Names, map[uint32]group{}, map[uint32]spot{}
+	}
+	b.spans = append(b.spans, [2]int64{l.From, l.To})
+	b.warnings = append(b.warnings, l.Warnings...)
+	prices := b.pricesAt(l.From)
+	for i := range l.Items {
+		b.addItem(&l.Items[i], step, prices)
+	}
+	for i := range l.Assets {
+		a := &l.Assets[i]
+		key := cellKey{lineKey: lineKey{step: step}, at: b.spot(a.Place).place, prices: prices}
+		if b.assets[key] == nil {
+			b.assets[key] = &AssetItem{}
+		}
+		b.assets[key].add(a)
+	}
+	if len(b.cells) > MaxLines {
+		return fmt.Errorf("the report has more than %d lines; ask for a longer step or fewer dimensions", MaxLines)
+	}
+	return nil
+}
+
+func (b *Builder) addItem(item *Item, step, prices uint32) {
+	group, spot := b.group(item.Subject), b.spot(item.Place)
+	key := cellKey{
+		lineKey: lineKey{step: step, kind: item.Kind, group: group.key, place: spot.key},
+		common:  group.common && item.Kind == Workloads, at: spot.place, prices: prices,
+	}
+	cell := b.cells[key]
+	if cell == nil {
+		cell = &Item{Kind: item.Kind}
+		b.cells[key] = cell
+	}
+	cell.add(item)
+}
+
+func (b *Builder) step(t int64) uint32 {
+	i, ok := slices.BinarySearch(b.steps, t)
+	if !ok {
+		i--
+	}
+	return uint32(i)
+}
+
+func (b *Builder) pricesAt(t int64) uint32 {
+	p := b.book.At(t)
+	i := slices.Index(b.prices, p)
+	if i < 0 {
+		i = len(b.prices)
+		b.prices = append(b.prices, p)
+	}
+	return uint32(i)
+}
+
+func (b *Builder) group(subject uint32) group {
+	if g, ok := b.ofNames[subject]; ok {
+		return g
+	}
+	s := b.names.SubjectOf(subject)
+	values := make([]string, len(b.subject))
+	for i, of := range b.subject {
+		if of != nil {
+			values[i] = of(s)
+		}
+	}
+	g := group{key: b.keys.number(values), common: b.common[s.Namespace]}
+	b.ofNames[subject] = g
+	return g
+}
+
+func (b *Builder) spot(place uint32) spot {
+	if s, ok := b.ofPlaces[place]; ok {
+		return s
+	}
+	p := *b.names.PlaceOf(place)
+	values := make([]string, len(b.place))
+	for i, of := range b.place {
+		if of != nil {
+			values[i] = of(&p)
+		}
+	}
+	if !b.query.Sharing.ByNode || p.Kind != NodeClass {
+		p.Name, p.Provider = "", ""
+	}
+	s := spot{place: b.own.Place(p), key: b.keys.number(values), cluster: b.clusters.number([]string{p.Cluster})}
+	b.ofPlaces[place] = s
+	return s
+}
+
+func (k *keys) number(values []string) uint32 {
+	name := string(appendStrings(nil, values...))
+	if i, ok := k.numbers[name]; ok {
+		return i
+	}
+	i := uint32(len(k.values))
+	k.numbers[name] = i
+	k.values = append(k.values, values)
+	return i
+}
+
+// check says whether hours are there twice, and how many are missing.
+func (b *Builder) check() (missing int64, err error) {
+	slices.SortFunc(b.spans, func(x, y [2]int64) int { return int(x[0] - y[0]) })
+	end := b.query.From
+	for _, s := range b.spans {
+		if s[0] < end {
+			return 0, fmt.Errorf("the hour %d is there twice", s[0])
+		}
+		missing += s[0] - end
+		end = s[1]
+	}
+	return (missing + b.query.To - end) / 3_600_000, nil
+}
+
+// ratesOf is the rates of a place by a list of prices.
+func (b *Builder) ratesOf(key ratesKey) *rates {
+	if r := b.rates[key]; r != nil {
+		return r
+	}
+	p, class := b.prices[key.prices], &b.own.PlaceOf(key.at).Class
+	cluster, percent := p.Cluster(&Class{Kind: ClusterClass, Cluster: class.Cluster})
+	r := &rates{}
+	switch class.Kind {
+	case NodeClass:
+		r.Rates = p.Node(class, price.Size(class.Size))
+	case VolumeClass:
+		r.Rates = p.Volume(class)
+	case LoadBalancerClass:
+		r.Rates = p.LoadBalancer(class)
+	case ClusterClass:
+		r.Rates, percent = cluster, 0
+	}
+	if class.Kind == NodeClass || class.Kind == NowhereClass {
+		r.Received, r.Sent = p.Traffic(traffic{class, "received"}), p.Traffic(traffic{class, "sent"})
+	}
+	if percent > 0 {
+		r.overhead = r.Part(percent)
+	}
+	b.rates[key] = r
+	if r.BuiltIn {
+		b.warnings = append(b.warnings, Warning{Name: BuiltInPrice, Cluster: class.Cluster, Count: 1, Example: strings.TrimSpace(string(class.Kind) + " " + class.Type)})
+	}
+	return r
+}
+
+// BuiltInPrice is the warning of a class for which the price book has no rule.
+const BuiltInPrice = "built_in_price"
+
+// HoursMissing is the warning of hours of the window that no ledger told of.
+const HoursMissing = "hours_missing"
+
+// bill is what assets cost in each step.
+func (b *Builder) bill() []money.Amount {
+	steps := make([]money.Amount, len(b.steps))
+	for key, a := range b.assets {
+		r := b.ratesOf(ratesKey{key.at, key.prices})
+		for _, r := range []*price.Rates{&r.Rates, &r.overhead} {
+			sum := &steps[key.step]
+			sum.Add(r.CPU.Of(a.CPU.Capacity))
+			sum.Add(r.RAM.Of(a.RAM.Capacity))
+			sum.Add(r.GPU.Of(a.GPU.Capacity))
+			sum.Add(r.Amount.Of(a.Amount))
+			sum.Add(r.Received.Of(a.Received))
+			sum.Add(r.Sent.Of(a.Sent))
+		}
+	}
+	return steps
+}

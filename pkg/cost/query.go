@@ -1,0 +1,235 @@
+package cost
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/varve-io/varve/pkg/cost/price"
+)
+
+// Step is how long each line of a report is for. Days, weeks (from Monday) and months are UTC.
+type Step string
+
+// Steps.
+const (
+	StepNone  Step = "none"
+	StepHour  Step = "hour"
+	StepDay   Step = "day"
+	StepWeek  Step = "week"
+	StepMonth Step = "month"
+)
+
+// MaxSteps is how many steps a report may have.
+const MaxSteps = 100_000
+
+// Query is what a report is asked for.
+type Query struct {
+	From, To int64 // milliseconds, whole UTC hours
+	Step     Step
+	By       []string // names of dimensions
+	Method   Method
+	Sharing  Sharing
+}
+
+// ofSubject and ofPlace are the dimensions by which lines are told apart, beside label:NAME.
+func ofSubject(by string) func(*Subject) string {
+	switch by {
+	case "cluster":
+		return func(s *Subject) string { return s.Cluster }
+	case "namespace":
+		return func(s *Subject) string { return s.Namespace }
+	case "controller":
+		return func(s *Subject) string { return s.Controller.String() }
+	case "pod":
+		return func(s *Subject) string { return s.Pod }
+	case "uid":
+		return func(s *Subject) string { return s.UID }
+	case "container":
+		return func(s *Subject) string { return s.Container }
+	case "qos":
+		return func(s *Subject) string { return s.QoS }
+	case "priority":
+		return func(s *Subject) string { return s.Priority }
+	}
+	if name, ok := strings.CutPrefix(by, "label:"); ok && name != "" {
+		return func(s *Subject) string { return s.Labels.find(name) }
+	}
+	return nil
+}
+
+func ofPlace(by string) func(*Place) string {
+	node := func(get func(*Place) string) func(*Place) string {
+		return func(p *Place) string {
+			if p.Kind != NodeClass {
+				return ""
+			}
+			return get(p)
+		}
+	}
+	switch by {
+	case "node":
+		return node(func(p *Place) string { return p.Name })
+	case "node_class":
+		return node(func(p *Place) string { return p.Class.String() })
+	case "instance_type":
+		return node(func(p *Place) string { return p.Type })
+	case "region":
+		return func(p *Place) string { return p.Region }
+	case "zone":
+		return func(p *Place) string { return p.Zone }
+	case "spot":
+		return node(func(p *Place) string { return strconv.FormatBool(p.Spot) })
+	}
+	return nil
+}
+
+// Validate says what is wrong with the query.
+func (q *Query) Validate() error {
+	const hour = 3_600_000
+	if q.From%hour != 0 || q.To%hour != 0 || q.From < 0 || q.To <= q.From {
+		return fmt.Errorf("window: [%d, %d) is not a time of whole UTC hours", q.From, q.To)
+	}
+	for i, by := range q.By {
+		if ofSubject(by) == nil && ofPlace(by) == nil {
+			return fmt.Errorf("by: there is no %q, but cluster, namespace, controller, pod, uid, container, node, node_class, instance_type, region, zone, spot, qos, priority and label:NAME", by)
+		}
+		if slices.Contains(q.By[:i], by) {
+			return fmt.Errorf("by: %q is there twice", by)
+		}
+	}
+	if _, err := ParseMethod(string(q.Method)); err != nil {
+		return err
+	}
+	if _, err := q.steps(); err != nil {
+		return err
+	}
+	return q.Sharing.validate()
+}
+
+// steps are the starts of steps in the window, the first of which may be cut.
+func (q *Query) steps() ([]int64, error) {
+	next, ok := map[Step]func(time.Time) time.Time{
+		"": nil, StepNone: nil,
+		StepHour: func(t time.Time) time.Time { return t.Add(time.Hour) },
+		StepDay:  func(t time.Time) time.Time { return day(t, 1) },
+		StepWeek: func(t time.Time) time.Time { return day(t, 7-(int(t.Weekday())+6)%7) },
+		StepMonth: func(t time.Time) time.Time {
+			return time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, time.UTC)
+		},
+	}[q.Step]
+	if !ok {
+		return nil, fmt.Errorf("step: there is no %q, but none, hour, day, week and month", q.Step)
+	}
+	steps := []int64{q.From}
+	if next == nil {
+		return steps, nil
+	}
+	for t := next(time.UnixMilli(q.From).UTC()); t.UnixMilli() < q.To; t = next(t) {
+		if len(steps) == MaxSteps {
+			return nil, fmt.Errorf("step: the window has more than %d", MaxSteps)
+		}
+		steps = append(steps, t.UnixMilli())
+	}
+	return steps, nil
+}
+
+func day(t time.Time, after int) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day()+after, 0, 0, 0, 0, time.UTC)
+}
+
+// RollsUp tells whether a roll-up of [from, to) gives what its hours give: it is of one step and one list of prices, nobody
+// asks for pods or nodes, and nothing is shared by node.
+func (q *Query) RollsUp(book *price.Book, from, to int64) bool {
+	steps, err := q.steps()
+	method, _ := ParseMethod(string(q.Method))
+	if err != nil || from < q.From || to > q.To || !book.Constant(from, to) || q.Sharing.ByNode || method != MaxRequestUsage {
+		return false
+	}
+	for _, by := range q.By {
+		if by == "pod" || by == "uid" || by == "node" {
+			return false
+		}
+	}
+	first, _ := slices.BinarySearch(steps, from+1)
+	last, _ := slices.BinarySearch(steps, to)
+	return first == last
+}
+
+// String is Kind/Name.
+func (c Controller) String() string {
+	if c.Kind == "" && c.Name == "" {
+		return ""
+	}
+	return c.Kind + "/" + c.Name
+}
+
+// String is what a person calls the class: instance type, zone, spot. Without a type it is the size.
+func (c *Class) String() string {
+	words := []string{c.Type}
+	if c.Type == "" {
+		words[0] = fmt.Sprintf("%gcpu-%.0fGiB", float64(c.Size.CPU)/1000, float64(c.Size.RAM)/(1<<30))
+	}
+	if c.Zone != "" {
+		words = append(words, c.Zone)
+	} else if c.Region != "" {
+		words = append(words, c.Region)
+	}
+	if c.Spot {
+		words = append(words, "spot")
+	}
+	return strings.Join(words, "/")
+}
+
+// find is the value of a label under its own name, or as kube-state-metrics writes it, with or without label_.
+func (l Labels) find(name string) string {
+	if v := l.Get(name); v != "" {
+		return v
+	}
+	name = price.Label(name)
+	if v := l.Get(name); v != "" {
+		return v
+	}
+	return l.Get("label_" + name)
+}
+
+// Attribute is what rules of a price book match.
+func (c *Class) Attribute(name string) string {
+	switch name {
+	case "cluster":
+		return c.Cluster
+	case "region":
+		return c.Region
+	case "zone":
+		return c.Zone
+	case "spot":
+		return strconv.FormatBool(c.Spot)
+	case "instance_type":
+		if c.Kind == NodeClass {
+			return c.Type
+		}
+		return ""
+	case "class":
+		if c.Kind == VolumeClass {
+			return c.Type
+		}
+		return ""
+	}
+	return c.Labels.find(strings.TrimPrefix(name, "label:"))
+}
+
+// traffic is a class with a direction.
+type traffic struct {
+	*Class
+	direction string
+}
+
+// Attribute is that of the class, and the direction.
+func (t traffic) Attribute(name string) string {
+	if name == "direction" {
+		return t.direction
+	}
+	return t.Class.Attribute(name)
+}

@@ -1,0 +1,216 @@
+package cost
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"github.com/varve-io/varve/pkg/cost/money"
+)
+
+// Report is what a window cost, and whose that was. Money is rounded: the total first, then steps against it, lines against their step,
+// and a line's parts against the line.
+type Report struct {
+	Currency string      `json:"currency"`
+	Window   Window      `json:"window"`
+	Method   Method      `json:"method"`
+	Step     Step        `json:"step"`
+	By       []string    `json:"by"`
+	Total    money.Nanos `json:"total"`
+	Residual string      `json:"residual"` // the bill of assets minus all lines, exact, added without signs over steps: 0
+	Hash     string      `json:"hash"`     // of the query, the price book and all exact quantities and amounts
+	Lines    []*Line     `json:"lines"`
+	Next     string      `json:"next,omitempty"` // the cursor of the next page
+	Warnings []Warning   `json:"warnings"`
+}
+
+// Window is a time; To is not in it.
+type Window struct {
+	From Time `json:"from"`
+	To   Time `json:"to"`
+}
+
+// Time is in milliseconds and is printed as RFC 3339.
+type Time int64
+
+// String is the time in RFC 3339, UTC.
+func (t Time) String() string { return time.UnixMilli(int64(t)).UTC().Format(time.RFC3339) }
+
+// MarshalText gives String.
+func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// Line is what one key cost in one step. Cost is the sum of the pools. Of workloads it is also Used + Unused + UsageUnknown + Shared; a volume that is
+// mounted, a load balancer with pods, and traffic are used.
+type Line struct {
+	Kind Kind
+	From Time // of the step
+	Key  []string
+	Cost money.Nanos
+
+	Used, Unused, UsageUnknown, Shared         money.Nanos
+	CPU, RAM, GPU, Storage, Network, LB, Other money.Nanos
+
+	Sum    Item // quantities
+	Assets Assets
+
+	pools                         amounts
+	used, unused, unknown, shared money.Amount
+}
+
+// Report is all that was added. Nothing may be added after it.
+func (b *Builder) Report() (*Report, error) {
+	missing, err := b.check()
+	if err != nil {
+		return nil, err
+	}
+	entries := b.entries()
+	b.query.Sharing.apply(entries)
+	r := &Report{
+		Currency: b.book.Currency, Window: Window{Time(b.query.From), Time(b.query.To)},
+		Method: b.query.Method, Step: b.query.Step, By: b.query.By,
+	}
+	if r.By == nil {
+		r.By = []string{}
+	}
+	steps := b.lines(r, entries)
+	bill := b.bill()
+	r.Residual = residual(bill, steps)
+	r.round(b.steps, steps)
+	r.Hash = b.hash(r, bill)
+	if missing > 0 {
+		b.warnings = append(b.warnings, Warning{Name: HoursMissing, Count: missing})
+	}
+	if r.Warnings = addWarnings(b.warnings); r.Warnings == nil {
+		r.Warnings = []Warning{}
+	}
+	return r, nil
+}
+
+// lines adds entries of the same line, which are neighbours, and gives the sums of steps.
+func (b *Builder) lines(r *Report, entries []*entry) []money.Amount {
+	steps := make([]money.Amount, len(b.steps))
+	r.Lines = []*Line{}
+	var last lineKey
+	for i, e := range entries {
+		cost := e.pools.sum()
+		steps[e.line.step].Add(cost)
+		if i == 0 || e.line != last {
+			last = e.line
+			l := &Line{Kind: e.line.kind, From: Time(b.steps[e.line.step]), Key: make([]string, len(b.query.By))}
+			for i := range l.Key {
+				l.Key[i] = b.value(e.line, i)
+			}
+			r.Lines = append(r.Lines, l)
+		}
+		r.Lines[len(r.Lines)-1].add(e)
+	}
+	kept := r.Lines[:0]
+	for _, l := range r.Lines {
+		if cost := l.pools.sum(); !cost.IsZero() || l.Kind == Workloads || !l.Sum.empty() {
+			kept = append(kept, l)
+		}
+	}
+	r.Lines = kept
+	return steps
+}
+
+func (l *Line) add(e *entry) {
+	l.pools.add(&e.pools)
+	l.used.Add(e.used)
+	l.unused.Add(e.unused)
+	l.unknown.Add(e.unknown)
+	l.shared.Add(e.shared)
+	l.Sum.add(&e.sum)
+	l.Assets.add(&e.assets)
+}
+
+// residual is how far bills and lines of steps are apart.
+func residual(bill, lines []money.Amount) string {
+	sum := new(big.Int)
+	for i := range bill {
+		d := new(big.Int).Sub(bill[i].Big(), lines[i].Big())
+		sum.Add(sum, d.Abs(d))
+	}
+	if sum.Sign() == 0 {
+		return "0"
+	}
+	return money.InUnits(sum)
+}
+
+// round prints the total, then steps against it, then lines against their step.
+func (r *Report) round(starts []int64, steps []money.Amount) {
+	var sum money.Amount
+	for _, s := range steps {
+		sum.Add(s)
+	}
+	r.Total = sum.Round()
+	of := map[Time][]*Line{}
+	for _, l := range r.Lines {
+		of[l.From] = append(of[l.From], l)
+	}
+	for i, total := range money.RoundAgainst(r.Total, steps) {
+		lines := of[Time(starts[i])]
+		costs := make([]money.Amount, len(lines))
+		for j, l := range lines {
+			costs[j] = l.pools.sum()
+		}
+		for j, cost := range money.RoundAgainst(total, costs) {
+			lines[j].round(cost)
+		}
+	}
+}
+
+// round prints the line's parts against its cost.
+func (l *Line) round(cost money.Nanos) {
+	l.Cost = cost
+	p := money.RoundAgainst(cost, l.pools[:])
+	l.CPU, l.RAM, l.GPU, l.Storage, l.Network, l.LB, l.Other = p[0], p[1], p[2], p[3], p[4], p[5], p[6]
+	if l.Kind == Workloads {
+		u := money.RoundAgainst(cost, []money.Amount{l.used, l.unused, l.unknown, l.shared})
+		l.Used, l.Unused, l.UsageUnknown, l.Shared = u[0], u[1], u[2], u[3]
+	}
+}
+
+// hash is of all that the report was computed from, as far as it tells: it doesn't depend on how hours were added.
+func (b *Builder) hash(r *Report, bill []money.Amount) string {
+	h := sha256.New()
+	q := b.query
+	fmt.Fprintf(h, "%d %d %q %q %q %+v %q\n", q.From, q.To, q.Step, q.By, q.Method, q.Sharing, b.book.Text())
+	for _, s := range bill {
+		fmt.Fprintf(h, "%x\n", s)
+	}
+	for _, l := range r.Lines {
+		fmt.Fprintf(h, "%d %d %q %x %x %x %x %x %d\n", l.Kind, l.From, l.Key, l.pools, l.used, l.unused, l.unknown, l.shared, l.Sum.Alive)
+		for _, q := range l.quantities() {
+			fmt.Fprintf(h, "%s %x\n", q.name, q.value)
+		}
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// Page is the lines after the cursor, at most limit of them; all if limit is 0. A cursor of another report is an error: what it was
+// computed from has changed.
+func (r *Report) Page(limit int, cursor string) (*Report, error) {
+	first := 0
+	if cursor != "" {
+		hash, at, ok := strings.Cut(cursor, ".")
+		if _, err := fmt.Sscanf(at, "%d", &first); !ok || err != nil || first < 0 || first > len(r.Lines) {
+			return nil, fmt.Errorf("cursor: %q is none", cursor)
+		}
+		if hash != r.short() {
+			return nil, fmt.Errorf("cursor: the report has changed; begin anew")
+		}
+	}
+	page := *r
+	page.Lines = r.Lines[first:]
+	if limit > 0 && limit < len(page.Lines) {
+		page.Lines = page.Lines[:limit]
+		page.Next = fmt.Sprintf("%s.%d", r.short(), first+limit)
+	}
+	return &page, nil
+}
+
+func (r *Report) short() string { return strings.TrimPrefix(r.Hash, "sha256:")[:16] }
