@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -60,16 +59,12 @@ func New(o Options) *Head {
 // Series is the series with these labels, made if there is none yet; finding it allocates nothing. The labels are
 // copied, so they may be a view of a buffer. The error is ErrSealed or ErrFull.
 func (h *Head) Series(ls labels.Labels) (s *Series, created bool, err error) {
-	return h.index.get(h, func(p *postings) { ls.Range(p.want) }, strings.Clone)
+	return h.index.ofLabels(h, ls)
 }
 
 // SeriesOf is Series with labels that are sorted by name.
 func (h *Head) SeriesOf(ls []labels.Label) (s *Series, created bool, err error) {
-	return h.index.get(h, func(p *postings) {
-		for _, l := range ls {
-			p.want(l)
-		}
-	}, strings.Clone)
+	return h.index.of(h, ls)
 }
 
 // SeriesLike is Series with the labels of a series of another head, which may be freed. The strings of the labels are
@@ -78,12 +73,7 @@ func (h *Head) SeriesLike(other *Series) (s *Series, created bool, err error) {
 	if other.head == h {
 		return other, false, nil
 	}
-	theirs := other.head.index.allPairs()
-	return h.index.get(h, func(p *postings) {
-		for _, n := range other.numbers() {
-			p.want(theirs[n].Label)
-		}
-	}, func(s string) string { return s })
+	return h.index.like(h, other)
 }
 
 // Owns tells whether the series is one of the head's.

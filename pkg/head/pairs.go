@@ -99,43 +99,42 @@ func (ps pairs) compare(a, b *Series) int {
 	return cmp.Compare(len(x), len(y))
 }
 
-// wanted is one label of a series that is looked for. It begins as the label that the series before had in this place:
-// the next one often has the same name there, and even the same value, which spares looking them up.
-type wanted struct {
-	labels.Label
+// place is where a label was found. The next series often has the same name at the same position, and even the same value,
+// which spares looking them up.
+type place struct {
 	name *name
 	pair *pair  // nil if there is none yet
 	hash uint32 // of the value, if it was looked up
 }
 
 // locate looks for the pair in the head, and tells whether there is one.
-func (w *wanted) locate(p *postings) bool {
-	if w.name == nil || w.name.text != w.Name {
-		w.name, w.pair = p.names[w.Name], nil
+func (at *place) locate(p *postings, l *labels.Label) bool {
+	if at.name == nil || at.name.text != l.Name {
+		at.name, at.pair = p.names[l.Name], nil
 	}
-	if w.pair != nil && w.pair.Value == w.Value {
+	if at.pair != nil && at.pair.Value == l.Value {
 		return true
 	}
-	w.pair, w.hash = nil, p.hash(w.Value)
-	if w.name != nil {
-		w.pair = w.name.find(w.hash, w.Value)
+	at.pair, at.hash = nil, p.hash(l.Value)
+	if at.name != nil {
+		at.pair = at.name.find(at.hash, l.Value)
 	}
-	return w.pair != nil
+	return at.pair != nil
 }
 
 // make makes the pair; keep gives the strings that the head may keep.
-func (w *wanted) make(p *postings, keep func(string) string) {
-	if w.name = p.names[w.Name]; w.name == nil {
-		w.name = &name{text: keep(w.Name)}
-		p.names[w.name.text] = w.name
+func (at *place) make(p *postings, l *labels.Label, keep func(string) string) {
+	if at.name = p.names[l.Name]; at.name == nil {
+		at.name = &name{text: keep(l.Name)}
+		p.names[at.name.text] = at.name
 	}
-	if w.pair = w.name.find(w.hash, w.Value); w.pair != nil { // the series has the label twice
+	if at.pair = at.name.find(at.hash, l.Value); at.pair != nil { // the series has the label twice
 		return
 	}
-	w.pair = &pair{Label: labels.Label{Name: w.name.text, Value: keep(w.Value)}, number: uint32(len(p.pairs))}
-	w.name.add(w.hash, w.pair)
-	p.pairs = append(p.pairs, w.pair)
-	p.texts += int64(len(w.Value))
+	at.pair = &pair{Label: labels.Label{Name: at.name.text, Value: keep(l.Value)}, number: uint32(len(p.pairs))}
+	at.name.add(at.hash, at.pair)
+	p.pairs = append(p.pairs, at.pair)
+	p.texts += int64(len(l.Value))
 }
 
 func (p *postings) hash(value string) uint32 { return uint32(maphash.String(p.seed, value)) }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -17,82 +18,91 @@ import (
 // from 1 on in the order of creation, so every list stays sorted by appending to it, and what was taken of a list
 // under the lock can be read without it.
 type postings struct {
-	mtx    sync.RWMutex
-	seed   maphash.Seed
-	salt   uint64
-	series []*Series // by reference - 1
-	table  table     // of references, by the numbers of the series' pairs
-	pairs  pairs
-	names  map[string]*name
-	page   *page    // where the next series' numbers go
-	used   int      // so many of it are taken
-	spare  []Series // for those to come
-	wanted []wanted
-	labels int // how many of wanted the series has that is looked for
+	mtx     sync.RWMutex
+	seed    maphash.Seed
+	salt    uint64
+	series  []*Series // by reference - 1
+	table   table     // of references, by the numbers of the series' pairs
+	pairs   pairs
+	names   map[string]*name
+	page    *page    // where the next series' numbers go
+	used    int      // so many of it are taken
+	spare   []Series // for those to come
+	places  []place  // where the labels of the series before were found
+	scratch []labels.Label
 
 	texts   int64 // bytes of the values
 	numbers int64 // bytes of the pages
 	refs    int64 // bytes of the lists
 }
 
-// get is the series that want is told the labels of, in the order of their names, made if there is none; keep gives the
-// strings that the head may keep.
-func (p *postings) get(h *Head, labelsOf func(*postings), keep func(string) string) (s *Series, created bool, err error) {
+// of is the series with these labels, made if there is none.
+func (p *postings) of(h *Head, ls []labels.Label) (s *Series, created bool, err error) {
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
-	p.labels = 0
-	labelsOf(p)
-	defer p.forget()
-	want, known := p.wanted[:p.labels], true
-	for i := range want {
-		known = want[i].locate(p) && known
+	return p.get(h, ls, strings.Clone)
+}
+
+func (p *postings) ofLabels(h *Head, ls labels.Labels) (s *Series, created bool, err error) {
+	p.mtx.Lock()
+	defer p.mtx.Unlock()
+	p.scratch = p.scratch[:0]
+	ls.Range(func(l labels.Label) { p.scratch = append(p.scratch, l) })
+	defer clear(p.scratch) // they may be views of a buffer
+	return p.get(h, p.scratch, strings.Clone)
+}
+
+// like is the series with the labels of one of another head, made of the same strings if there is none.
+func (p *postings) like(h *Head, other *Series) (s *Series, created bool, err error) {
+	theirs := other.head.index.allPairs()
+	p.mtx.Lock()
+	defer p.mtx.Unlock()
+	p.scratch = p.scratch[:0]
+	for _, n := range other.numbers() {
+		p.scratch = append(p.scratch, theirs[n].Label)
+	}
+	return p.get(h, p.scratch, func(s string) string { return s })
+}
+
+// get is the series with these labels, made if there is none; keep gives the strings that the head may keep.
+func (p *postings) get(h *Head, ls []labels.Label, keep func(string) string) (s *Series, created bool, err error) {
+	for len(p.places) < len(ls) {
+		p.places = append(p.places, place{})
+	}
+	at, known := p.places[:len(ls)], true
+	for i := range ls {
+		known = at[i].locate(p, &ls[i]) && known
 	}
 	if known {
-		if s := p.find(p.hashOf(want), want); s != nil {
+		if s := p.find(p.hashOf(at), at); s != nil {
 			return s, false, nil
 		}
 	}
 	switch {
 	case h.sealed.Load():
 		return nil, false, ErrSealed
-	case len(p.series) >= math.MaxInt32, len(p.pairs)+len(want) > math.MaxInt32, len(want) > math.MaxUint16:
+	case len(p.series) >= math.MaxInt32, len(p.pairs)+len(ls) > math.MaxInt32, len(ls) > math.MaxUint16:
 		return nil, false, ErrFull
 	case p.names == nil:
 		p.names = map[string]*name{}
 	}
-	for i := range want {
-		if want[i].pair == nil {
-			want[i].make(p, keep)
+	for i := range ls {
+		if at[i].pair == nil {
+			at[i].make(p, &ls[i], keep)
 		}
 	}
-	return p.add(h, want), true, nil
-}
-
-// want adds a label to those of the series that is looked for.
-func (p *postings) want(l labels.Label) {
-	if p.labels == len(p.wanted) {
-		p.wanted = append(p.wanted, wanted{})
-	}
-	p.wanted[p.labels].Label = l
-	p.labels++
-}
-
-// forget lets go of the labels, which are views of somebody's buffer.
-func (p *postings) forget() {
-	for i := range p.wanted[:p.labels] {
-		p.wanted[i].Label = labels.Label{}
-	}
+	return p.add(h, at), true, nil
 }
 
 // find is the series with these pairs, nil if there is none.
-func (p *postings) find(hash uint32, want []wanted) *Series {
+func (p *postings) find(hash uint32, at []place) *Series {
 	ref := p.table.find(hash, func(ref uint32) bool {
 		numbers := p.series[ref-1].numbers()
-		if len(numbers) != len(want) {
+		if len(numbers) != len(at) {
 			return false
 		}
-		for i := range want {
-			if numbers[i] != want[i].pair.number {
+		for i := range at {
+			if numbers[i] != at[i].pair.number {
 				return false
 			}
 		}
@@ -105,26 +115,26 @@ func (p *postings) find(hash uint32, want []wanted) *Series {
 }
 
 // hashOf is a hash of the pairs' numbers. The salt keeps it from being guessed.
-func (p *postings) hashOf(want []wanted) uint32 {
+func (p *postings) hashOf(at []place) uint32 {
 	h := p.salt
-	for i := range want {
-		hi, lo := bits.Mul64(h^uint64(want[i].pair.number), 0x9e3779b97f4a7c15)
-		h = hi ^ lo + p.salt
+	for i := range at {
+		hi, lo := bits.Mul64(h^uint64(at[i].pair.number), 0x9e3779b97f4a7c15)
+		h = (hi ^ lo) + p.salt
 	}
 	return uint32(h >> 32)
 }
 
 // add makes a series of these pairs and indexes it.
-func (p *postings) add(h *Head, want []wanted) *Series {
+func (p *postings) add(h *Head, at []place) *Series {
 	s := p.newSeries(h)
-	p.table.add(p.hashOf(want), uint32(len(p.series)+1))
+	p.table.add(p.hashOf(at), uint32(len(p.series)+1))
 	p.series = append(p.series, s)
-	s.ref, s.labels = uint32(len(p.series)), uint16(len(want))
+	s.ref, s.labels = uint32(len(p.series)), uint16(len(at))
 	p.place(s)
 	numbers := s.numbers()
-	for i := range want {
-		numbers[i] = want[i].pair.number
-		p.refs += int64(want[i].pair.series.add(s.ref))
+	for i := range at {
+		numbers[i] = at[i].pair.number
+		p.refs += int64(at[i].pair.series.add(s.ref))
 	}
 	return s
 }
@@ -174,7 +184,7 @@ func (p *postings) drop() []*Series {
 	for _, l := range p.pairs {
 		l.series = refs{}
 	}
-	p.table, p.series, p.names, p.page, p.spare, p.wanted, p.refs = table{}, nil, nil, nil, nil, nil, 0
+	p.table, p.series, p.names, p.page, p.spare, p.places, p.scratch, p.refs = table{}, nil, nil, nil, nil, nil, nil, 0
 	return all
 }
 

@@ -143,8 +143,8 @@ func TestLabelsAreCopied(t *testing.T) {
 	if got := s.Labels().String(); got != `{name="value"}` {
 		t.Error(got)
 	}
-	for _, w := range h.index.wanted {
-		if w.Label != (labels.Label{}) {
+	for _, l := range h.index.scratch[:cap(h.index.scratch)] {
+		if l != (labels.Label{}) {
 			t.Error("a view is kept")
 		}
 	}
