@@ -22,16 +22,20 @@ type Builder struct {
 	place   []func(*Place) string
 	common  map[string]bool // namespaces that are shared
 
-	names    *Names // of the ledgers now
-	ofNames  map[uint32]group
-	ofPlaces map[uint32]spot
+	names    *Names   // of the ledgers now
+	ofNames  []uint32 // by subject: 1 + index of its group
+	ofPlaces []uint32 // by place: 1 + index of its spot
+	groups   []group
+	spots    []spot
+	ofGroups map[group]uint32
+	ofSpots  map[spot]uint32
 	own      *Names // places as far as this report tells them apart
 	keys     keys
 	clusters keys
 
 	prices   []price.Prices
-	cells    map[cellKey]*Item
-	assets   map[cellKey]*AssetItem
+	sums     map[period]*sums
+	cells    int
 	spans    [][2]int64
 	warnings []Warning
 	rates    map[ratesKey]*rates
@@ -58,11 +62,22 @@ type lineKey struct {
 	group, place uint32 // numbers of values
 }
 
-type cellKey struct {
-	lineKey
-	common bool
-	at     uint32 // place, by own
-	prices uint32
+// period is a time in which neither line nor price changes.
+type period struct{ step, prices uint32 }
+
+// sums are quantities of a period.
+type sums struct {
+	items  map[cell]*Item
+	assets map[uint32]*AssetItem // by place
+}
+
+// cell is a kind, group and spot.
+type cell uint64
+
+func cellOf(k Kind, group, spot uint32) cell { return cell(k)<<61 | cell(group)<<31 | cell(spot) }
+
+func (c cell) parts() (k Kind, group, spot uint32) {
+	return Kind(c >> 61), uint32(c >> 31 & (1<<30 - 1)), uint32(c & (1<<31 - 1))
 }
 
 type ratesKey struct{ at, prices uint32 }
@@ -89,7 +104,7 @@ func NewBuilder(q Query, book *price.Book) (*Builder, error) {
 	b := &Builder{
 		query: q, book: book, steps: steps, own: NewNames(), common: map[string]bool{},
 		keys: keys{numbers: map[string]uint32{}}, clusters: keys{numbers: map[string]uint32{}},
-		cells: map[cellKey]*Item{}, assets: map[cellKey]*AssetItem{}, rates: map[ratesKey]*rates{},
+		ofGroups: map[group]uint32{}, ofSpots: map[spot]uint32{}, sums: map[period]*sums{}, rates: map[ratesKey]*rates{},
 	}
 	for _, by := range q.By {
 		b.subject, b.place = append(b.subject, ofSubject(by)), append(b.place, ofPlace(by))
@@ -113,40 +128,53 @@ func (b *Builder) Add(l *Ledger) error {
 		return fmt.Errorf("a ledger of [%d, %d) is of more than one step or list of prices", l.From, l.To)
 	}
 	if l.Names != b.names {
-		b.names, b.ofNames, b.ofPlaces = l.Names, map[uint32]group{}, map[uint32]spot{}
+		b.names, b.ofNames, b.ofPlaces = l.Names, nil, nil
 	}
+	b.ofNames = grow(b.ofNames, len(l.Names.subjects.values))
+	b.ofPlaces = grow(b.ofPlaces, len(l.Names.places.values))
 	b.spans = append(b.spans, [2]int64{l.From, l.To})
 	b.warnings = append(b.warnings, l.Warnings...)
-	prices := b.pricesAt(l.From)
+	sums := b.sumsOf(period{step, b.pricesAt(l.From)})
+	before := len(sums.items)
 	for i := range l.Items {
-		b.addItem(&l.Items[i], step, prices)
+		item := &l.Items[i]
+		sums.add(cellOf(item.Kind, b.group(item.Subject), b.spot(item.Place)), item)
 	}
 	for i := range l.Assets {
 		a := &l.Assets[i]
-		key := cellKey{lineKey: lineKey{step: step}, at: b.spot(a.Place).place, prices: prices}
-		if b.assets[key] == nil {
-			b.assets[key] = &AssetItem{}
+		place := b.spots[b.spot(a.Place)].place
+		if sums.assets[place] == nil {
+			sums.assets[place] = &AssetItem{}
 		}
-		b.assets[key].add(a)
+		sums.assets[place].add(a)
 	}
-	if len(b.cells) > MaxLines {
+	if b.cells += len(sums.items) - before; b.cells > MaxLines {
 		return fmt.Errorf("the report has more than %d lines; ask for a longer step or fewer dimensions", MaxLines)
 	}
 	return nil
 }
 
-func (b *Builder) addItem(item *Item, step, prices uint32) {
-	group, spot := b.group(item.Subject), b.spot(item.Place)
-	key := cellKey{
-		lineKey: lineKey{step: step, kind: item.Kind, group: group.key, place: spot.key},
-		common:  group.common && item.Kind == Workloads, at: spot.place, prices: prices,
+func (s *sums) add(c cell, item *Item) {
+	sum := s.items[c]
+	if sum == nil {
+		sum = &Item{Kind: item.Kind}
+		s.items[c] = sum
 	}
-	cell := b.cells[key]
-	if cell == nil {
-		cell = &Item{Kind: item.Kind}
-		b.cells[key] = cell
+	sum.add(item)
+}
+
+func (b *Builder) sumsOf(p period) *sums {
+	if b.sums[p] == nil {
+		b.sums[p] = &sums{items: map[cell]*Item{}, assets: map[uint32]*AssetItem{}}
 	}
-	cell.add(item)
+	return b.sums[p]
+}
+
+func grow(s []uint32, n int) []uint32 {
+	if n <= len(s) {
+		return s
+	}
+	return append(s, make([]uint32, n-len(s))...)
 }
 
 func (b *Builder) step(t int64) uint32 {
@@ -167,9 +195,10 @@ func (b *Builder) pricesAt(t int64) uint32 {
 	return uint32(i)
 }
 
-func (b *Builder) group(subject uint32) group {
-	if g, ok := b.ofNames[subject]; ok {
-		return g
+// group is the index of the subject's group.
+func (b *Builder) group(subject uint32) uint32 {
+	if i := b.ofNames[subject]; i > 0 {
+		return i - 1
 	}
 	s := b.names.SubjectOf(subject)
 	values := make([]string, len(b.subject))
@@ -178,14 +207,15 @@ func (b *Builder) group(subject uint32) group {
 			values[i] = of(s)
 		}
 	}
-	g := group{key: b.keys.number(values), common: b.common[s.Namespace]}
-	b.ofNames[subject] = g
-	return g
+	i := index(&b.groups, group{key: b.keys.number(values), common: b.common[s.Namespace]}, b.ofGroups)
+	b.ofNames[subject] = i + 1
+	return i
 }
 
-func (b *Builder) spot(place uint32) spot {
-	if s, ok := b.ofPlaces[place]; ok {
-		return s
+// spot is the index of the place's spot.
+func (b *Builder) spot(place uint32) uint32 {
+	if i := b.ofPlaces[place]; i > 0 {
+		return i - 1
 	}
 	p := *b.names.PlaceOf(place)
 	values := make([]string, len(b.place))
@@ -197,9 +227,20 @@ func (b *Builder) spot(place uint32) spot {
 	if !b.query.Sharing.ByNode || p.Kind != NodeClass {
 		p.Name, p.Provider = "", ""
 	}
-	s := spot{place: b.own.Place(p), key: b.keys.number(values), cluster: b.clusters.number([]string{p.Cluster})}
-	b.ofPlaces[place] = s
-	return s
+	i := index(&b.spots, spot{place: b.own.Place(p), key: b.keys.number(values), cluster: b.clusters.number([]string{p.Cluster})}, b.ofSpots)
+	b.ofPlaces[place] = i + 1
+	return i
+}
+
+// index is where v is in all; it is appended if it isn't there.
+func index[T comparable](all *[]T, v T, at map[T]uint32) uint32 {
+	i, ok := at[v]
+	if !ok {
+		i = uint32(len(*all))
+		at[v] = i
+		*all = append(*all, v)
+	}
+	return i
 }
 
 func (k *keys) number(values []string) uint32 {
@@ -267,17 +308,24 @@ const HoursMissing = "hours_missing"
 // bill is what assets cost in each step.
 func (b *Builder) bill() []money.Amount {
 	steps := make([]money.Amount, len(b.steps))
-	for key, a := range b.assets {
-		r := b.ratesOf(ratesKey{key.at, key.prices})
-		for _, r := range []*price.Rates{&r.Rates, &r.overhead} {
-			sum := &steps[key.step]
-			sum.Add(r.CPU.Of(a.CPU.Capacity))
-			sum.Add(r.RAM.Of(a.RAM.Capacity))
-			sum.Add(r.GPU.Of(a.GPU.Capacity))
-			sum.Add(r.Amount.Of(a.Amount))
-			sum.Add(r.Received.Of(a.Received))
-			sum.Add(r.Sent.Of(a.Sent))
+	for period, sums := range b.sums {
+		for place, a := range sums.assets {
+			r := b.ratesOf(ratesKey{place, period.prices})
+			for _, r := range []*price.Rates{&r.Rates, &r.overhead} {
+				steps[period.step].Add(a.cost(r))
+			}
 		}
 	}
 	return steps
+}
+
+// cost is what the asset costs.
+func (a *AssetItem) cost(r *price.Rates) money.Amount {
+	sum := r.CPU.Of(a.CPU.Capacity)
+	sum.Add(r.RAM.Of(a.RAM.Capacity))
+	sum.Add(r.GPU.Of(a.GPU.Capacity))
+	sum.Add(r.Amount.Of(a.Amount))
+	sum.Add(r.Received.Of(a.Received))
+	sum.Add(r.Sent.Of(a.Sent))
+	return sum
 }

@@ -25,19 +25,22 @@ func (b *Builder) entries() []*entry {
 		}
 		return e
 	}
-	for key, cell := range b.cells {
-		place := b.own.PlaceOf(key.at)
-		cluster := b.clusters.number([]string{place.Cluster})
-		rates := b.ratesOf(ratesKey{key.at, key.prices})
-		own := entryKey{key.lineKey, key.common, cluster, 0}
-		if b.query.Sharing.ByNode {
-			own.node = key.at
-		}
-		at(own).price(cell, place.Kind, &rates.Rates)
-		if rates.overhead != (price.Rates{}) {
-			var extra entry
-			extra.price(cell, place.Kind, &rates.overhead)
-			at(entryKey{b.overhead(key.step, place.Cluster), false, cluster, 0}).pools.add(&extra.pools)
+	for period, sums := range b.sums {
+		for c, item := range sums.items {
+			kind, g, s := c.parts()
+			group, spot := b.groups[g], b.spots[s]
+			class := &b.own.PlaceOf(spot.place).Class
+			rates := b.ratesOf(ratesKey{spot.place, period.prices})
+			own := entryKey{lineKey{period.step, kind, group.key, spot.key}, group.common && kind == Workloads, spot.cluster, 0}
+			if b.query.Sharing.ByNode {
+				own.node = spot.place
+			}
+			at(own).price(item, class.Kind, &rates.Rates)
+			if rates.overhead != (price.Rates{}) {
+				var extra entry
+				extra.price(item, class.Kind, &rates.overhead)
+				at(entryKey{b.overhead(period.step, class.Cluster), false, spot.cluster, 0}).pools.add(&extra.pools)
+			}
 		}
 	}
 	return b.sorted(slices.Collect(maps.Values(all)))

@@ -105,14 +105,20 @@ type namedQuantity struct {
 	value money.Quantity
 }
 
+// quantityNames are those of a resource's used, unused, usage_unknown, requested and overcommit.
+var quantityNames = [3][5]string{
+	{"cpu_core_microseconds_used", "cpu_core_microseconds_unused", "cpu_core_microseconds_usage_unknown", "cpu_core_microseconds_requested", "cpu_core_microseconds_overcommit"},
+	{"ram_byte_seconds_used", "ram_byte_seconds_unused", "ram_byte_seconds_usage_unknown", "ram_byte_seconds_requested", "ram_byte_seconds_overcommit"},
+	{"gpu_microseconds_used", "gpu_microseconds_unused", "gpu_microseconds_usage_unknown", "gpu_microseconds_requested", "gpu_microseconds_overcommit"},
+}
+
 // quantities are what the line's money is for, and what is no money.
 func (l *Line) quantities() []namedQuantity {
-	var all []namedQuantity
+	all := make([]namedQuantity, 0, 24)
 	for i, p := range l.Sum.parts() {
-		unit := [3]string{"cpu_core_microseconds_", "ram_byte_seconds_", "gpu_microseconds_"}[i]
-		all = append(all,
-			namedQuantity{unit + "used", p.Used}, namedQuantity{unit + "unused", p.Unused}, namedQuantity{unit + "usage_unknown", p.Unknown},
-			namedQuantity{unit + "requested", p.Request}, namedQuantity{unit + "overcommit", p.Over})
+		for j, q := range [5]money.Quantity{p.Used, p.Unused, p.Unknown, p.Request, p.Over} {
+			all = append(all, namedQuantity{quantityNames[i][j], q})
+		}
 	}
 	t := &l.Sum.Traffic
 	return append(all,

@@ -2,6 +2,7 @@ package cost
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math/big"
@@ -179,16 +180,32 @@ func (b *Builder) hash(r *Report, bill []money.Amount) string {
 	h := sha256.New()
 	q := b.query
 	fmt.Fprintf(h, "%d %d %q %q %q %+v %q\n", q.From, q.To, q.Step, q.By, q.Method, q.Sharing, b.book.Text())
+	var buf []byte
 	for _, s := range bill {
-		fmt.Fprintf(h, "%x\n", s)
+		buf = appendAmount(buf, s)
 	}
 	for _, l := range r.Lines {
-		fmt.Fprintf(h, "%d %d %q %x %x %x %x %x %d\n", l.Kind, l.From, l.Key, l.pools, l.used, l.unused, l.unknown, l.shared, l.Sum.Alive)
-		for _, q := range l.quantities() {
-			fmt.Fprintf(h, "%s %x\n", q.name, q.value)
+		buf = append(buf, byte(l.Kind))
+		buf = binary.BigEndian.AppendUint64(buf, uint64(l.From))
+		buf = appendStrings(buf, l.Key...)
+		for _, a := range append(l.pools[:], l.used, l.unused, l.unknown, l.shared) {
+			buf = appendAmount(buf, a)
 		}
+		for _, q := range l.quantities() {
+			buf = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(buf, q.value.Hi), q.value.Lo)
+		}
+		h.Write(buf)
+		buf = buf[:0]
 	}
+	h.Write(buf)
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+func appendAmount(buf []byte, a money.Amount) []byte {
+	for _, w := range a {
+		buf = binary.BigEndian.AppendUint64(buf, w)
+	}
+	return buf
 }
 
 // Page is the lines after the cursor, at most limit of them; all if limit is 0. A cursor of another report is an error: what it was

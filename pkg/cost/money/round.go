@@ -81,3 +81,19 @@ func InUnits(grains *big.Int) string {
 	unit := new(big.Int).Mul(big.NewInt(base), big.NewInt(1e18))
 	return new(big.Rat).SetFrac(grains, unit).FloatString(40)
 }
+
+// Fixed is n with so many decimals, at most 9, half up.
+func (n Nanos) Fixed(decimals int) string {
+	unit := uint64(1)
+	for range 9 - decimals {
+		unit *= 10
+	}
+	if decimals < 9 {
+		n = n.Plus(Nanos{Lo: unit / 2})
+	}
+	s := Quantity(n).String()
+	for len(s) < 10 {
+		s = "0" + s
+	}
+	return strings.TrimSuffix(s[:len(s)-9]+"."+s[len(s)-9:len(s)-9+decimals], ".")
+}

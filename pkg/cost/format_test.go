@@ -1,0 +1,185 @@
+package cost_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/varve-io/varve/pkg/cost"
+)
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+// smallHour is one hour of a node of 4 cores and 16 GiB at 0.03 and 0.004: 0.12 + 0.064. web holds 1 core, half of it used, and 4 GiB, of which it uses 1;
+// batch holds 1 core of unknown usage; 3.5 cores and 14 GiB are allocatable. A volume of 100 GiB is mounted by web for half of the hour.
+func smallHour() *cost.Hour {
+	const core, gib, cpuHour = 3_600_000_000, 1 << 30, 3_600_000_000
+	web := cost.Owner{
+		Cluster: "prod", Namespace: "shop", Controller: cost.Controller{Kind: "Deployment", Name: "web"}, Pod: "web-1", UID: "u1",
+		QoS: "Burstable", Labels: cost.Labels{{Name: "team", Value: "red"}},
+	}
+	batch := cost.Owner{Cluster: "prod", Namespace: "jobs", Controller: cost.Controller{Kind: "Job", Name: "batch"}, Pod: "batch-1", UID: "u2"}
+	return &cost.Hour{
+		Start: start,
+		Workloads: []cost.Workload{
+			{
+				Owner: batch, Container: "main", Node: "n1", From: start, To: start + hour, Alive: hour,
+				CPU: cost.Held{Unknown: core, Request: core},
+			},
+			{
+				Owner: web, Container: "main", Node: "n1", From: start, To: start + hour, Alive: hour, CPUKnown: hour, RAMKnown: hour / 2,
+				CPU: cost.Held{Used: core / 2, Unused: core / 2, Request: core},
+				RAM: cost.Held{Used: 3600 * gib, Unused: 3 * 3600 * gib, Request: 4 * 3600 * gib}, Network: cost.Network{Sent: gib},
+			},
+		},
+		Nodes: []cost.Node{{
+			Cluster: "prod", Name: "n1", Provider: "aws:///i-1", InstanceType: "m5.xlarge", Region: "eu-west-1", Zone: "eu-west-1a",
+			From: start, To: start + hour, Up: hour,
+			CPU: cost.Capacity{Capacity: 4 * cpuHour, Allocatable: 3.5 * cpuHour, Used: cpuHour},
+			RAM: cost.Capacity{Capacity: 16 * 3600 * gib, Allocatable: 14 * 3600 * gib, Used: 2 * 3600 * gib},
+		}},
+		Assets: []cost.Asset{{
+			Kind: cost.VolumeAsset, Cluster: "prod", Name: "pv1", Namespace: "shop", Claim: "data", Class: "gp3", From: start, To: start + hour,
+			Quantity: 100 * 3600 * gib,
+		}},
+		Shares: []cost.Share{{Owner: web, Kind: cost.VolumeAsset, Asset: "pv1", From: start, Quantity: 50 * 3600 * gib}},
+	}
+}
+
+const smallBook = `currency: USD
+prices:
+- from: 2025-01-01
+  nodes: [{cpu_core_hour: 0.03, ram_gib_hour: 0.004}]
+  network: [{match: {direction: sent}, gib: 0.01}]
+  overheads: [{name: control plane, cluster_hour: 0.1}]
+`
+
+func smallReport(t *testing.T, q cost.Query) *cost.Report {
+	l, err := cost.MaxRequestUsage.Ledger(smallHour(), cost.NewNames())
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.From, q.To = start, start+hour
+	return report(t, q, bookOf(t, smallBook), l)
+}
+
+// golden compares with a file of testdata.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("%s (-want +got):\n%s", name, d)
+	}
+}
+
+// Scripts rely on these bytes. The bill by hand: node 0.184, volume 100 × 0.00006 (built-in), traffic 0.01, control plane 0.1: 0.3.
+func TestFormats(t *testing.T) {
+	r := smallReport(t, cost.Query{By: []string{"namespace", "controller"}})
+	if r.Total.String() != "0.3" {
+		t.Errorf("total %v", r.Total)
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report.json", append(text, '\n'))
+	var out bytes.Buffer
+	if err := r.WriteCSV(&out); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report.csv", out.Bytes())
+	out.Reset()
+	if err := r.WriteTable(&out); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report.txt", out.Bytes())
+}
+
+// A label's value is neither a spreadsheet's formula nor a terminal's command.
+func TestHostileLabels(t *testing.T) {
+	h := smallHour()
+	h.Workloads[0].Namespace, h.Workloads[1].Namespace = "=cmd()", "\x1b[2J"
+	l, err := cost.MaxRequestUsage.Ledger(h, cost.NewNames())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := report(t, cost.Query{From: start, To: start + hour, By: []string{"namespace"}}, bookOf(t, smallBook), l)
+	var csv, table bytes.Buffer
+	if err := r.WriteCSV(&csv); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(csv.String(), ",=cmd") || strings.Contains(table.String(), "\x1b") {
+		t.Errorf("%s\n%q", csv.String(), table.String())
+	}
+}
+
+// Pages are the report's lines in order, and a cursor of another report is refused.
+func TestPages(t *testing.T) {
+	r := smallReport(t, cost.Query{By: []string{"namespace"}})
+	var lines []*cost.Line
+	for cursor, n := "", 0; ; n++ {
+		page, err := r.Page(2, cursor)
+		if err != nil || len(page.Lines) > 2 || n > len(r.Lines) {
+			t.Fatalf("page %d: %v", n, err)
+		}
+		lines = append(lines, page.Lines...)
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if len(lines) != len(r.Lines) {
+		t.Errorf("pages have %d lines, the report %d", len(lines), len(r.Lines))
+	}
+	other := smallReport(t, cost.Query{By: []string{"controller"}})
+	first, err := other.Page(1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cursor := range []string{first.Next, "x", "0123456789abcdef.1", r.Hash[7:23] + ".-1", r.Hash[7:23] + ".99"} {
+		if _, err := r.Page(1, cursor); err == nil || !strings.HasPrefix(err.Error(), "cursor: ") {
+			t.Errorf("cursor %q: %v", cursor, err)
+		}
+	}
+}
+
+// Idle of 1.5 cores and 10 GiB costs 0.085. Evenly, each of two lines gets half; weighted, by what they cost of each pool: CPU 1:1, RAM all to web.
+func TestSharing(t *testing.T) {
+	for mode, want := range map[cost.Mode]map[string]string{
+		cost.ShareEven:     {"jobs": "0.0425", "shop": "0.0425"},
+		cost.ShareWeighted: {"jobs": "0.0225", "shop": "0.0625"},
+	} {
+		for _, byNode := range []bool{false, true} {
+			r := smallReport(t, cost.Query{By: []string{"namespace"}, Sharing: cost.Sharing{Idle: mode, ByNode: byNode}})
+			got := map[string]string{}
+			for _, l := range r.Lines {
+				if l.Kind == cost.Idle && !l.Cost.IsZero() {
+					t.Errorf("%s: idle is still %v", mode, l.Cost)
+				}
+				if l.Kind == cost.Workloads {
+					got[l.Key[0]] = l.Shared.String()
+				}
+			}
+			if d := cmp.Diff(want, got); d != "" || r.Total.String() != "0.3" {
+				t.Errorf("%s, by node %v: total %v\n%s", mode, byNode, r.Total, d)
+			}
+		}
+	}
+}

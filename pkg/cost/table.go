@@ -1,0 +1,173 @@
+package cost
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/varve-io/varve/pkg/cost/money"
+)
+
+// grid is rows of words, with numbers to the right.
+type grid struct {
+	header []string
+	number []bool
+	rows   [][]string
+}
+
+// WriteTable writes the report for people: columns aligned, money to the cent or as small as it must be, quantities in core-hours and
+// GiB-hours, and below the lines what they add up to.
+func (r *Report) WriteTable(w io.Writer) error {
+	var t grid
+	text := []string{"KIND"}
+	if r.Step != StepNone {
+		text = append(text, "FROM")
+	}
+	for _, by := range r.By {
+		text = append(text, strings.ToUpper(by))
+	}
+	t.columns(false, text...)
+	t.columns(true, "COST", "USED", "UNUSED", "UNKNOWN", "CPU·H", "EFF", "RAM·GiBH", "EFF")
+	places := r.places()
+	for _, l := range r.Lines {
+		t.rows = append(t.rows, l.row(r.Step, places))
+	}
+	total := make([]string, len(t.header))
+	total[0], total[len(text)] = "total", fixed(r.Total, places)
+	t.rows = append(t.rows, total)
+	if err := t.write(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s to %s, %s, %s; residual %s\n", r.Window.From, r.Window.To, r.Currency, r.Method, r.Residual)
+	for _, warning := range r.Warnings {
+		if err == nil {
+			_, err = fmt.Fprintln(w, "warning:", warning)
+		}
+	}
+	return err
+}
+
+// String is the warning for people.
+func (w Warning) String() string {
+	s := fmt.Sprintf("%s (%d", w.Name, w.Count)
+	if w.Cluster != "" {
+		s += ", cluster " + w.Cluster
+	}
+	if w.Example != "" {
+		s += ", as " + w.Example
+	}
+	return s + ")"
+}
+
+// places is how many decimals make the total three digits at least.
+func (r *Report) places() int {
+	total := money.Quantity(r.Total).Float() / 1e9
+	places := 2
+	for ; places < 9 && total > 0 && total*math.Pow10(places) < 100; places++ {
+	}
+	return places
+}
+
+func (l *Line) row(step Step, places int) []string {
+	row := []string{l.Kind.String()}
+	if step != StepNone {
+		row = append(row, l.From.String()[:len("2006-01-02T15:04")])
+	}
+	for _, v := range l.Key {
+		if v == "" {
+			v = "-"
+		}
+		row = append(row, printable(v))
+	}
+	parts := []string{"", "", ""}
+	if l.Kind == Workloads {
+		parts = []string{fixed(l.Used, places), fixed(l.Unused, places), fixed(l.UsageUnknown, places)}
+	}
+	row = append(append(row, fixed(l.Cost, places)), parts...)
+	efficiency := map[string]float64{}
+	if l.Kind == Workloads {
+		efficiency = l.Efficiency()
+	}
+	for i, name := range [2]string{"cpu", "ram"} {
+		unit := [2]float64{3.6e9, 3600 << 30}[i]
+		row = append(row, human(l.Sum.parts()[i].sum().Float()/unit), percentOf(efficiency, name))
+	}
+	return row
+}
+
+// printable has no control characters, which would move a terminal's cursor.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// fixed is money with a number of decimals, half up, and groups of three digits.
+func fixed(n money.Nanos, places int) string {
+	s := n.Fixed(places)
+	whole, part, _ := strings.Cut(s, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	return whole + "." + part
+}
+
+func human(v float64) string {
+	switch {
+	case v == 0:
+		return "0"
+	case v < 0.01:
+		return "<0.01"
+	case v < 100:
+		return fmt.Sprintf("%.2f", v)
+	default:
+		return fmt.Sprintf("%.0f", v)
+	}
+}
+
+func percentOf(of map[string]float64, name string) string {
+	v, ok := of[name]
+	if !ok {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f%%", v*100)
+}
+
+func (t *grid) columns(number bool, names ...string) {
+	for _, n := range names {
+		t.header, t.number = append(t.header, n), append(t.number, number)
+	}
+}
+
+func (t *grid) write(w io.Writer) error {
+	widths := make([]int, len(t.header))
+	all := append([][]string{t.header}, t.rows...)
+	for _, row := range all {
+		for i, s := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(s))
+		}
+	}
+	for _, row := range all {
+		var line strings.Builder
+		for i, s := range row {
+			if i > 0 {
+				line.WriteString("  ")
+			}
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(s))
+			if t.number[i] {
+				line.WriteString(pad + s)
+			} else {
+				line.WriteString(s + pad)
+			}
+		}
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line.String(), " ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
