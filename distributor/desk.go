@@ -17,7 +17,9 @@ import (
 type desk struct {
 	raw      []byte // the inflated body
 	decoder  *remote.Request
-	scratch  labels.ScratchBuilder
+	spelling []labels.Label // of the current series, as it was sent: views of the body
+	stored   []labels.Label // of the current series, where rules have changed them
+	hashed   []byte
 	rewriter *labels.Builder
 	builders []*series.Builder // of the request's parts
 }

@@ -3,13 +3,13 @@ package distributor
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-io/varve/pkg/remote"
 	"github.com/varve-io/varve/pkg/series"
-	"github.com/varve-io/varve/pkg/tenant"
 )
 
 // maxLabels bounds what is parsed of a series before the tenant's own limit is looked at.
@@ -83,10 +83,10 @@ func (r *request) stand(id uint32) (spot, error) {
 
 // define is stand for a series that is new (without an entry), or whose entry no longer holds.
 func (r *request) define(id uint32) (spot, error) {
-	if err := r.decoder.Labels(&r.scratch, maxLabels); err != nil {
+	if err := r.parse(); err != nil {
 		return r.nowhere(id, &violation{invalidLabels, err.Error()}, nil), nil
 	}
-	to := r.rewrite(r.scratch.Labels())
+	to := r.rewrite(r.spelling)
 	switch {
 	case to.refused != nil:
 		return r.nowhere(id, to.refused, nil), nil
@@ -112,7 +112,7 @@ func (r *request) define(id uint32) (spot, error) {
 // place is define for a series that is stored.
 func (r *request) place(id uint32, to rewritten, b *ballot) (spot, error) {
 	ls := to.labels
-	partition, ok := r.view.PartitionOf(token(r.sender.id, ls))
+	partition, ok := r.view.PartitionOf(r.token(ls))
 	if !ok {
 		return spot{}, fmt.Errorf("%w: %w", ErrUnavailable, errNoPartition)
 	}
@@ -135,7 +135,7 @@ func (r *request) place(id uint32, to rewritten, b *ballot) (spot, error) {
 
 // verify is nil for a series that may be stored. One with an entry is only looked at again when the limits may have
 // changed, or when its replica has just been elected, and is within the quotas anyway.
-func (r *request) verify(id uint32, ls labels.Labels) *violation {
+func (r *request) verify(id uint32, ls []labels.Label) *violation {
 	if id != 0 {
 		if st, ok := r.trail.at(id).standing(r.rules); ok && !st.dropped() {
 			return nil
@@ -173,16 +173,34 @@ func (r *request) drop(id uint32, replica uint16) uint32 {
 }
 
 // addDefinition says in the batch what the entry's number stands for.
-func (r *request) addDefinition(p *part, id uint32, st standing, ls labels.Labels) error {
+func (r *request) addDefinition(p *part, id uint32, st standing, ls []labels.Label) error {
 	before := p.builder.Size()
-	p.builder.Define(st.series(), ls)
+	p.builder.DefineLabels(st.series(), ls)
 	size := p.builder.Size() - before
 	r.trail.at(id).setSize(st, size)
 	p.pending = append(p.pending, definition{id, st.number})
 	return errors.Join(r.writeOut(size), r.seriesMetadata(p, ls))
 }
 
-// token is a series' place in the ring, the same in every process.
-func token(id tenant.ID, ls labels.Labels) uint32 {
-	return uint32(xxhash.Sum64String(id.String())*31 + labels.StableHash(ls))
+// token is a series' place in the ring, the same in every process: xxhash of the tenant times 31, and labels.StableHash.
+func (r *request) token(ls []labels.Label) uint32 {
+	const end = 0xff // of a string
+	b := r.hashed[:0]
+	for _, l := range ls {
+		b = append(b, l.Name...)
+		b = append(b, end)
+		b = append(b, l.Value...)
+		b = append(b, end)
+	}
+	r.hashed = b
+	return uint32(r.sender.hash + xxhash.Sum64(b))
 }
+
+// parse reads the current series' labels.
+func (r *request) parse() (err error) {
+	r.spelling, err = r.decoder.Labels(r.spelling[:0], maxLabels)
+	return err
+}
+
+// inWords is labels in words.
+func inWords(ls []labels.Label) string { return shortened(labels.New(slices.Clone(ls)...).String()) }

@@ -289,19 +289,19 @@ func (r *request) histogram(at spot, h *remote.Histogram) {
 // refuse counts a sample of the current series as refused.
 func (r *request) refuse(v *violation) {
 	r.refused.add(v.why, 1, func() string {
-		if err := r.decoder.Labels(&r.scratch, maxLabels); err != nil {
+		if err := r.parse(); err != nil {
 			return v.text
 		}
-		return shortened(r.scratch.Labels().String()) + ": " + v.text
+		return inWords(r.spelling) + ": " + v.text
 	})
 }
 
 // subject is the current series, for the example of something that is dropped.
 func (r *request) subject() string {
-	if err := r.decoder.Labels(&r.scratch, maxLabels); err != nil {
+	if err := r.parse(); err != nil {
 		return err.Error()
 	}
-	return shortened(r.scratch.Labels().String())
+	return inWords(r.spelling)
 }
 
 // metadata adds the families that a 1.0 request describes, each to the partition of its name.
@@ -327,12 +327,12 @@ func (r *request) metadata() error {
 }
 
 // seriesMetadata adds what a 2.0 request says of the family of a series that it defines.
-func (r *request) seriesMetadata(p *part, ls labels.Labels) error {
+func (r *request) seriesMetadata(p *part, ls []labels.Label) error {
 	m, ok, err := r.decoder.SeriesMetadata()
 	if err != nil || !ok || !r.cut(&m) {
 		return err
 	}
-	m.Family = family(ls.Get(labels.MetricName), m.Type)
+	m.Family = family(metricName(ls), m.Type)
 	return r.describe(p, m)
 }
 

@@ -14,18 +14,19 @@ func (d Drops) samples() int { return d.Floats + d.Histograms }
 
 // rewritten is what becomes of a series' labels before they are checked.
 type rewritten struct {
-	labels  labels.Labels // as they are stored
-	keep    bool          // no rule drops the series
-	replica uint16        // of the HA pair that it comes from; 0 for none
+	labels  []labels.Label // as they are stored
+	keep    bool           // no rule drops the series
+	replica uint16         // of the HA pair that it comes from; 0 for none
 	refused *violation
 }
 
 // rewrite takes the replica's label away from series of HA pairs, and then applies the tenant's rules.
-func (r *request) rewrite(ls labels.Labels) rewritten {
-	out := rewritten{labels: ls, keep: true}
+func (r *request) rewrite(spelling []labels.Label) rewritten {
+	out := rewritten{labels: spelling, keep: true}
 	if !r.lim.HADedupe && len(r.lim.WriteRelabel) == 0 {
 		return out
 	}
+	ls := labels.New(spelling...)
 	r.rewriter.Reset(ls)
 	if r.lim.HADedupe {
 		out.replica, out.refused = r.replicaOf(ls)
@@ -34,7 +35,9 @@ func (r *request) rewrite(ls labels.Labels) rewritten {
 		r.rewriter.Del(r.lim.HAReplicaLabel)
 	}
 	if out.keep = r.lim.WriteRelabel.Apply(r.rewriter); out.keep {
-		out.labels = r.rewriter.Labels()
+		r.stored = r.stored[:0]
+		r.rewriter.Labels().Range(func(l labels.Label) { r.stored = append(r.stored, l) })
+		out.labels = r.stored
 	}
 	return out
 }

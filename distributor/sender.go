@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/varve-io/varve/pkg/tenant"
@@ -13,6 +14,7 @@ import (
 type sender struct {
 	*table
 	id       tenant.ID
+	hash     uint64        // of the id, in tokens
 	lastSeen atomic.Uint32 // Unix seconds
 	samples  *rate.Limiter
 	creation *rate.Limiter
@@ -25,7 +27,7 @@ type sender struct {
 // newSender begins with full quotas: a sender that starts brings all its series at once.
 func newSender(id tenant.ID, l *tenant.Limits, now time.Time) *sender {
 	return &sender{
-		id: id, table: newTable(), diary: diary{since: now},
+		id: id, hash: xxhash.Sum64String(id.String()) * 31, table: newTable(), diary: diary{since: now},
 		samples:  rate.NewLimiter(perSecond(l.MaxSamplesPerSecond), l.MaxSamplesBurst),
 		creation: rate.NewLimiter(perSecond(l.MaxNewSeriesPerSecond), l.MaxNewSeriesBurst),
 	}

@@ -29,36 +29,39 @@ func invalid(format string, args ...any) *violation {
 	return &violation{invalidLabels, fmt.Sprintf(format, args...)}
 }
 
-// checkLabels is nil for the labels of a series that may be stored.
-func checkLabels(ls labels.Labels, lim *tenant.Limits) *violation {
-	if ls.Get(labels.MetricName) == "" {
-		return invalid("series %s has no metric name (__name__)", shortened(ls.String()))
+// checkLabels is nil for the labels of a series that may be stored. They are sorted.
+func checkLabels(ls []labels.Label, lim *tenant.Limits) *violation {
+	if metricName(ls) == "" {
+		return invalid("series %s has no metric name (__name__)", inWords(ls))
 	}
-	if n := ls.Len(); n > lim.MaxLabelsPerSeries {
-		return over(tenant.MaxLabelsPerSeries, lim.MaxLabelsPerSeries, "series %s has %d labels", shortened(ls.String()), n)
+	if n := len(ls); n > lim.MaxLabelsPerSeries {
+		return over(tenant.MaxLabelsPerSeries, lim.MaxLabelsPerSeries, "series %s has %d labels", inWords(ls), n)
 	}
 	size, last := 0, ""
-	err := ls.Validate(func(l labels.Label) error {
+	for _, l := range ls {
 		size += len(l.Name) + len(l.Value)
 		if v := checkLabel(l, last, lim); v != nil {
 			return v
 		}
 		last = l.Name
-		return nil
-	})
-	if err != nil {
-		return err.(*violation)
 	}
 	if int64(size) > int64(lim.MaxLabelsSize) {
-		return over(tenant.MaxLabelsSize, lim.MaxLabelsSize, "labels of series %s have %d bytes", shortened(ls.String()), size)
+		return over(tenant.MaxLabelsSize, lim.MaxLabelsSize, "labels of series %s have %d bytes", inWords(ls), size)
 	}
 	return nil
 }
 
-// Error lets a violation go through Labels.Validate.
-func (v *violation) Error() string { return v.text }
+// metricName is the value of __name__; empty if there is none.
+func metricName(ls []labels.Label) string {
+	for _, l := range ls {
+		if l.Name == labels.MetricName {
+			return l.Value
+		}
+	}
+	return ""
+}
 
-func checkLabel(l labels.Label, last string, lim *tenant.Limits) error {
+func checkLabel(l labels.Label, last string, lim *tenant.Limits) *violation {
 	switch {
 	case l.Name == last:
 		return invalid("label %q stands twice", shortened(l.Name))

@@ -3,6 +3,8 @@ package remote
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -64,6 +66,7 @@ type Request struct {
 	families [][]byte // of 1.0: messages that describe metric families
 	hi, lo   []uint64 // hashes of the symbols; lo is made when it is needed
 	refs     []byte
+	list     []labels.Label // of an exemplar
 	err      error
 }
 
@@ -125,31 +128,46 @@ func (r *Request) full() bool {
 // Err is the error that ended the reading, if one did. It wraps ErrMalformed or ErrTooMany.
 func (r *Request) Err() error { return r.err }
 
-// Labels parses the current series' labels into b, sorted, without those of empty value (which mean absence).
-// More than most labels, a name twice or an empty name are errors. What b then makes is its own copy.
-func (r *Request) Labels(b *labels.ScratchBuilder, most int) error {
-	b.Reset()
-	b.SetUnsafeAdd(true)
-	add := func(name, value []byte, n int) error {
-		if n > most {
-			return fmt.Errorf("%w: a series has more than %d labels (max_labels_per_series)", ErrMalformed, most)
-		}
-		if len(name) == 0 {
-			return fmt.Errorf("%w: a label has no name", ErrMalformed)
-		}
-		if len(value) > 0 {
-			b.Add(view(name), view(value))
-		}
-		return nil
-	}
+// Labels adds the current series' labels to dst, sorted, without those of empty value (which mean absence). More than most
+// labels or an empty name are errors. The strings are views of the body: they are valid as long as it is.
+func (r *Request) Labels(dst []labels.Label, most int) ([]labels.Label, error) {
+	l := labelList{all: dst, from: len(dst), most: most}
 	var err error
 	if r.protocol == WriteV2 {
-		err = r.labelsV2(r.labels, add)
+		err = r.labelsV2(r.labels, &l)
 	} else {
-		err = labelsV1(r.labels, add)
+		err = labelsV1(r.labels, &l)
 	}
-	b.Sort()
-	return err
+	if l.unsorted {
+		slices.SortFunc(l.all[l.from:], func(a, b labels.Label) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return l.all, err
+}
+
+// labelList collects labels, which most senders sort.
+type labelList struct {
+	all      []labels.Label
+	from     int
+	seen     int
+	most     int
+	unsorted bool
+}
+
+func (l *labelList) add(name, value []byte) error {
+	if l.seen++; l.seen > l.most {
+		return fmt.Errorf("%w: a series has more than %d labels (max_labels_per_series)", ErrMalformed, l.most)
+	}
+	if len(name) == 0 {
+		return fmt.Errorf("%w: a label has no name", ErrMalformed)
+	}
+	if len(value) == 0 {
+		return nil
+	}
+	if n := len(l.all); n > l.from && l.all[n-1].Name > view(name) {
+		l.unsorted = true
+	}
+	l.all = append(l.all, labels.Label{Name: view(name), Value: view(value)})
+	return nil
 }
 
 // Exemplars calls f for the first exemplars of the current series, at most so many, which are f's to keep.
@@ -161,12 +179,11 @@ func (r *Request) Exemplars(most int, f func(exemplar.Exemplar)) error {
 	if r.protocol == WriteV2 {
 		id = 4
 	}
-	var b labels.ScratchBuilder
 	for w := (fields{p: r.rest}); w.next(); {
 		if !w.is(id, wireBytes) {
 			continue
 		}
-		e, err := r.exemplar(w.data, &b)
+		e, err := r.exemplar(w.data)
 		if err != nil {
 			return err
 		}
@@ -180,7 +197,7 @@ func (r *Request) Exemplars(most int, f func(exemplar.Exemplar)) error {
 
 const maxExemplarLabels = 64
 
-func (r *Request) exemplar(p []byte, b *labels.ScratchBuilder) (exemplar.Exemplar, error) {
+func (r *Request) exemplar(p []byte) (exemplar.Exemplar, error) {
 	e := exemplar.Exemplar{HasTs: true}
 	r.gather = r.gather[:0]
 	w := fields{p: p}
@@ -201,9 +218,9 @@ func (r *Request) exemplar(p []byte, b *labels.ScratchBuilder) (exemplar.Exempla
 	}
 	held := r.labels
 	r.labels = r.gather
-	err := r.Labels(b, maxExemplarLabels)
-	r.labels = held
-	e.Labels = b.Labels()
+	all, err := r.Labels(r.list[:0], maxExemplarLabels)
+	r.labels, r.list = held, all
+	e.Labels = labels.New(all...)
 	return e, err
 }
 

@@ -44,12 +44,12 @@ func readGuessing(r *Request, p Protocol, body []byte, guess func(int) Guess) ([
 		return nil, nil, err
 	}
 	var all []got
-	var b labels.ScratchBuilder
 	for r.Next(guess(len(all))) {
-		if err := r.Labels(&b, 100); err != nil {
+		ls, err := r.Labels(nil, 100)
+		if err != nil {
 			return nil, nil, err
 		}
-		g := got{Labels: b.Labels().String(), Floats: append([]Float(nil), r.Series.Floats...), Histograms: append([]Histogram(nil), r.Series.Histograms...)}
+		g := got{Labels: labels.New(ls...).String(), Floats: append([]Float(nil), r.Series.Floats...), Histograms: append([]Histogram(nil), r.Series.Histograms...)}
 		if err := r.Exemplars(math.MaxInt, func(e exemplar.Exemplar) { g.Exemplars = append(g.Exemplars, e) }); err != nil {
 			return nil, nil, err
 		}

@@ -55,11 +55,11 @@ func readLines(t testing.TB, body []byte) (got []string) {
 		t.Fatal(err)
 	}
 	for r.Next(Guess{}) {
-		var b labels.ScratchBuilder
-		if err := r.Labels(&b, 100); err != nil {
+		ls, err := r.Labels(nil, 100)
+		if err != nil {
 			t.Fatal(err)
 		}
-		line := b.Labels().String()
+		line := labels.New(ls...).String()
 		m, ok, err := r.SeriesMetadata()
 		if err != nil {
 			t.Fatal(err)

@@ -178,27 +178,44 @@ func nativeHistogram(p []byte) (Histogram, error) {
 	return Histogram{Time: m.Timestamp, H: m.ToIntHistogram()}, nil
 }
 
-func labelsV1(p []byte, add func(name, value []byte, n int) error) error {
+func labelsV1(p []byte, to *labelList) error {
 	w := fields{p: p}
-	for n := 1; w.next(); n++ {
-		var name, value []byte
-		l := fields{p: w.data}
-		for l.next() {
-			switch {
-			case l.is(1, wireBytes):
-				name = l.data
-			case l.is(2, wireBytes):
-				value = l.data
+	for w.next() {
+		name, value, ok := plainLabel(w.data)
+		if !ok {
+			var err error
+			if name, value, err = label(w.data); err != nil {
+				return err
 			}
 		}
-		if err := l.err("Label"); err != nil {
-			return err
-		}
-		if err := add(name, value, n); err != nil {
+		if err := to.add(name, value); err != nil {
 			return err
 		}
 	}
 	return w.err("TimeSeries")
+}
+
+// plainLabel reads a Label as all senders encode it, if it is short. Others are for label.
+func plainLabel(p []byte) (name, value []byte, ok bool) {
+	if name, p, ok = plainField(p, 1<<3|wireBytes); !ok {
+		return nil, nil, false
+	}
+	value, p, ok = plainField(p, 2<<3|wireBytes)
+	return name, value, ok && len(p) == 0
+}
+
+// label reads a Label.
+func label(p []byte) (name, value []byte, err error) {
+	w := fields{p: p}
+	for w.next() {
+		switch {
+		case w.is(1, wireBytes):
+			name = w.data
+		case w.is(2, wireBytes):
+			value = w.data
+		}
+	}
+	return name, value, w.err("Label")
 }
 
 var metricTypes = [...]model.MetricType{

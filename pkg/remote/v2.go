@@ -164,7 +164,7 @@ func appendRefs(dst []byte, w *fields) []byte {
 	return binary.AppendUvarint(dst, w.num)
 }
 
-func (r *Request) labelsV2(refs []byte, add func(name, value []byte, n int) error) error {
+func (r *Request) labelsV2(refs []byte, to *labelList) error {
 	next := func() ([]byte, error) {
 		ref, n := binary.Uvarint(refs)
 		if n <= 0 {
@@ -175,7 +175,7 @@ func (r *Request) labelsV2(refs []byte, add func(name, value []byte, n int) erro
 		}
 		return r.symbols[ref], nil
 	}
-	for n := 1; len(refs) > 0; n++ {
+	for len(refs) > 0 {
 		name, err := next()
 		if err != nil {
 			return err
@@ -187,7 +187,7 @@ func (r *Request) labelsV2(refs []byte, add func(name, value []byte, n int) erro
 		if err != nil {
 			return err
 		}
-		if err := add(name, value, n); err != nil {
+		if err := to.add(name, value); err != nil {
 			return err
 		}
 	}

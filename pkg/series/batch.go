@@ -72,6 +72,18 @@ func (b *Builder) Define(n Number, ls labels.Labels) {
 	b.defined++
 }
 
+// DefineLabels is Define for labels that are sorted.
+func (b *Builder) DefineLabels(n Number, ls []labels.Label) {
+	b.definitions = appendDelta(b.definitions, int64(n)-int64(b.lastDefined))
+	b.lastDefined = n
+	b.definitions = binary.AppendUvarint(b.definitions, uint64(len(ls)))
+	for _, l := range ls {
+		b.definitions = appendString(b.definitions, l.Name)
+		b.definitions = appendString(b.definitions, l.Value)
+	}
+	b.defined++
+}
+
 // Float adds a float sample; t is in Unix milliseconds, and every bit of v is kept.
 func (b *Builder) Float(n Number, t int64, v float64) {
 	b.numbers = appendDelta(b.numbers, int64(n)-int64(b.lastNumber))
