@@ -84,8 +84,8 @@ func sortHour(h *cost.Hour) {
 	h.Nodes = nodeTable().sorted(h.Nodes)
 	h.Assets = assetTable().sorted(h.Assets)
 	h.Shares = shareTable().sorted(h.Shares)
-	h.Scalings = scalingTable().sorted(h.Scalings)
-	h.Warnings = warningTable().sorted(h.Warnings)
+	h.Scalings = scalingTable("hour").sorted(h.Scalings)
+	h.Warnings = warningTable("hour").sorted(h.Warnings)
 }
 
 func write(t testing.TB, old Files, hours ...*cost.Hour) Files {
@@ -162,5 +162,60 @@ func TestSameRowsGiveTheSameBytes(t *testing.T) {
 			rest = rest[n:]
 		}
 		sameBytes(t, got, want)
+	}
+}
+
+// A rewrite copies the row groups that stay, and the bytes are those of a file written at once.
+func TestRowGroupsAreCopied(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	var hours []*cost.Hour
+	for i := range int64(8) {
+		h := &cost.Hour{Start: i * hourMillis}
+		for range 70_000 {
+			h.Warnings = append(h.Warnings, cost.Warning{Name: "gap", Cluster: "a", Count: r.Int64N(1000), Example: string(rune('a' + r.IntN(20)))})
+		}
+		hours = append(hours, h)
+	}
+	want := write(t, nil, hours...)
+	f, err := Open(t.Context(), Warnings, want[Warnings])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(f.parquet.RowGroups()); n != 4 {
+		t.Fatalf("%d row groups of eight hours of 70,000 rows, want 4", n)
+	}
+	got := write(t, nil, hours[:5]...)
+	got = write(t, got, hours[5], &cost.Hour{Start: hours[6].Start})
+	got = write(t, got, hours[7])
+	sameBytes(t, write(t, got, hours[6]), want)
+
+	// A row that lacks in the middle moves the borders of groups behind it.
+	short := *hours[2]
+	short.Warnings = short.Warnings[:10]
+	got = write(t, want, &short)
+	sameBytes(t, got, write(t, nil, hours[0], hours[1], &short, hours[3], hours[4], hours[5], hours[6], hours[7]))
+	sameBytes(t, write(t, got, hours[2]), want)
+}
+
+// A report that needs few columns reads few bytes, and leaves out the rest of the rows.
+func TestProjectionReadsFewBytes(t *testing.T) {
+	day := write(t, nil, clusterDay(1000)...)
+	src := day[Workloads].(*memory)
+	src.bytes, src.calls = 0, 0
+	hours := readAll(t, day, Columns{Workloads: {"namespace", "cpu_used_core_us"}})
+	if part := float64(src.bytes) / float64(len(src.data)); part > 0.15 {
+		t.Errorf("read %d bytes of %d", src.bytes, len(src.data))
+	}
+	if src.calls > 3 {
+		t.Errorf("%d calls for a footer and one row group", src.calls)
+	}
+	w := hours[5].Workloads[17]
+	if w.Namespace == "" || w.CPU.Used == 0 || w.UID != "" || w.CPUSketch != nil || w.RAM.Used != 0 {
+		t.Errorf("read %+v", w)
+	}
+	for _, err := range Hours(t.Context(), day, Columns{Workloads: {"colour"}}) {
+		if err == nil {
+			t.Error("an unknown column is no error")
+		}
 	}
 }

@@ -9,8 +9,12 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// batch is how many rows are read or written at once: what grows in steps of it is never much larger than what was found.
-const batch = 1 << 14
+const (
+	// batch is how many rows are allocated or written at once: what grows in steps of it is never much larger than what was found.
+	batch = 1 << 14
+	// block is how many rows all columns are read for, one after the other: they stay in the processor's cache.
+	block = 1 << 10
+)
 
 // cursor reads the periods of a file in order, some columns of them.
 type cursor[R any] struct {
@@ -24,7 +28,8 @@ type cursor[R any] struct {
 	leaves [][]*leaf
 }
 
-func newCursor[R any](t *table[R], f *File, names []string) (*cursor[R], error) {
+func newCursor[R any](t *table[R], f *File, names []string) (_ *cursor[R], err error) {
+	defer recoverDamage(&err)
 	columns, err := t.choose(names)
 	if err != nil {
 		return nil, err
@@ -134,9 +139,12 @@ func (c *cursor[R]) read(ctx context.Context, into []R) (_ []R, err error) {
 		}
 	}
 	for left := int(span.Rows); left > 0; {
-		n := min(left, batch)
+		n := min(left, block)
 		from := len(into)
-		into = slices.Grow(into, n)[:from+n]
+		if cap(into)-from < n {
+			into = slices.Grow(into, min(left, batch))
+		}
+		into = into[:from+n]
 		for i, column := range c.columns {
 			if err := c.table.columns[column].read(into[from:], c.leaves[i]); err != nil {
 				return nil, err
@@ -180,7 +188,7 @@ func (c *cursor[R]) open(ctx context.Context) error {
 }
 
 func openLeaf(chunk parquet.ColumnChunk, meta *format.ColumnChunk, off int64, data []byte) (*leaf, error) {
-	if err := checkChunk(data, meta.MetaData.NumValues); err != nil {
+	if err := checkChunk(data, &meta.MetaData); err != nil {
 		return nil, err
 	}
 	file, ok := chunk.(*parquet.FileColumnChunk)

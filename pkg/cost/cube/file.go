@@ -33,7 +33,9 @@ type Source interface {
 
 // Span is how many rows a table has of one period.
 type Span struct {
-	Start int64 `json:"start"` // of the hour, day or month, in Unix milliseconds
+	// [Start, End) is the hour, day or month, in Unix milliseconds.
+	Start int64 `json:"start"`
+	End   int64 `json:"end"`
 	Rows  int64 `json:"rows"`
 }
 
@@ -41,6 +43,7 @@ type Span struct {
 type description struct {
 	Version int      `json:"version"`
 	Table   Table    `json:"table"`
+	Footer  string   `json:"footer"` // checksum
 	Groups  [][]Span `json:"groups"` // the periods of each row group; the last group may have no rows and then is none
 }
 
@@ -93,20 +96,12 @@ func (f *File) check(table Table) error {
 	case f.Table != table:
 		return damaged("it is of table %q", f.Table)
 	}
-	last, periods := int64(-1), 0
+	if err := checkSpans(f.Spans()); err != nil {
+		return damaged("%w", err)
+	}
 	groups := f.parquet.RowGroups()
 	for _, spans := range f.Groups {
-		var rows int64
-		for _, s := range spans {
-			if s.Start <= last || s.Rows < 0 || s.Rows > maxRows {
-				return damaged("period %d with %d rows after %d", s.Start, s.Rows, last)
-			}
-			last = s.Start
-			rows += s.Rows
-		}
-		if periods += len(spans); periods > maxPeriods {
-			return damaged("over %d periods", maxPeriods)
-		}
+		rows := groupRows(spans)
 		if rows == 0 {
 			continue
 		}
@@ -119,6 +114,24 @@ func (f *File) check(table Table) error {
 		return damaged("%d row groups too many", len(groups))
 	}
 	return f.checkChunks()
+}
+
+// checkSpans tells whether periods follow one another and have not too many rows.
+func checkSpans(spans []Span) error {
+	if len(spans) > maxPeriods {
+		return fmt.Errorf("%d periods, at most %d are allowed", len(spans), maxPeriods)
+	}
+	last := int64(0)
+	for _, s := range spans {
+		if s.Start < last || s.End <= s.Start {
+			return fmt.Errorf("a period from %d to %d, after %d", s.Start, s.End, last)
+		}
+		if s.Rows < 0 || s.Rows > maxRows {
+			return fmt.Errorf("%d rows at %d, at most %d are allowed", s.Rows, s.Start, maxRows)
+		}
+		last = s.End
+	}
+	return nil
 }
 
 func (f *File) checkChunks() error {
@@ -242,7 +255,7 @@ func (f *File) hold(ctx context.Context, group int) error {
 	}
 	for i := range columns {
 		off, n := extent(&columns[i])
-		if err := checkChunk(data[off-from:][:n], columns[i].MetaData.NumValues); err != nil {
+		if err := checkChunk(data[off-from:][:n], &columns[i].MetaData); err != nil {
 			return damaged("column %d: %w", i, err)
 		}
 	}

@@ -1,10 +1,12 @@
 package cube
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -149,8 +151,15 @@ func (w *walker) list(depth int) error {
 	return nil
 }
 
-// checkFooter tells whether a footer's sizes are sound.
+// checkFooter tells whether a footer is as it was written, and its sizes are sound.
 func checkFooter(footer []byte) error {
+	at, ok := findSum(footer)
+	if !ok {
+		return damaged("footer: it has no checksum of ours")
+	}
+	if sum := footerSum(footer, at); sum != string(footer[at:at+len(noSum)]) {
+		return damaged("footer: checksum %s, expected %s", sum, footer[at:at+len(noSum)])
+	}
 	w := walker{rest: footer}
 	if err := w.structure(0); err != nil {
 		return damaged("footer: %w", err)
@@ -161,8 +170,28 @@ func checkFooter(footer []byte) error {
 	return nil
 }
 
-// checkChunk tells whether the pages of a column in one row group are sound: their sizes, checksums and the sum of their values.
-func checkChunk(chunk []byte, values int64) error {
+// A footer has its own checksum in its metadata, since Parquet has none for it: CRC-32C in hexadecimal, computed with noSum in its place.
+const (
+	noSum  = "00000000"
+	sumKey = `"footer":"`
+)
+
+func findSum(footer []byte) (at int, ok bool) {
+	at = bytes.LastIndex(footer, []byte(sumKey)) + len(sumKey)
+	return at, at >= len(sumKey) && at+len(noSum) <= len(footer)
+}
+
+func footerSum(footer []byte, at int) string {
+	castagnoli := crc32.MakeTable(crc32.Castagnoli)
+	sum := crc32.Update(0, castagnoli, footer[:at])
+	sum = crc32.Update(sum, castagnoli, []byte(noSum))
+	return fmt.Sprintf("%08x", crc32.Update(sum, castagnoli, footer[at+len(noSum):]))
+}
+
+// checkChunk tells whether the pages of a column in one row group are sound: their sizes, checksums, encodings, and the sum of their
+// values.
+func checkChunk(chunk []byte, meta *format.ColumnMetaData) error {
+	values := meta.NumValues
 	for page := 0; len(chunk) > 0; page++ {
 		w := walker{rest: chunk}
 		if err := w.structure(0); err != nil {
@@ -176,7 +205,7 @@ func checkChunk(chunk []byte, values int64) error {
 		if size < 0 || size > len(w.rest) {
 			return damaged("page %d: %d bytes of %d", page, size, len(w.rest))
 		}
-		n, err := checkPage(&header, w.rest[:size])
+		n, err := checkPage(&header, meta.Encoding, w.rest[:size])
 		if err != nil {
 			return damaged("page %d: %w", page, err)
 		}
@@ -190,7 +219,7 @@ func checkChunk(chunk []byte, values int64) error {
 }
 
 // checkPage returns how many values of the column the page has.
-func checkPage(header *format.PageHeader, body []byte) (int64, error) {
+func checkPage(header *format.PageHeader, encodings []format.Encoding, body []byte) (int64, error) {
 	if sum := crc32.ChecksumIEEE(body); sum != uint32(header.CRC) {
 		return 0, fmt.Errorf("checksum %08x, expected %08x", sum, uint32(header.CRC))
 	}
@@ -200,22 +229,30 @@ func checkPage(header *format.PageHeader, body []byte) (int64, error) {
 	}
 	switch {
 	case header.Type == format.DictionaryPage && header.DictionaryPageHeader.Valid:
-		if n := int64(header.DictionaryPageHeader.V.NumValues); n < 0 || n > size {
-			return 0, fmt.Errorf("a dictionary of %d values in %d bytes", n, size)
+		h := &header.DictionaryPageHeader.V
+		if h.NumValues < 0 || int64(h.NumValues) > size || h.Encoding != format.Plain {
+			return 0, fmt.Errorf("a dictionary of %d values in %d bytes", h.NumValues, size)
 		}
 		return 0, checkZstd(body, size)
 	case header.Type == format.DataPageV2 && header.DataPageHeaderV2.Valid:
-		h := &header.DataPageHeaderV2.V
-		levels := int64(h.DefinitionLevelsByteLength) + int64(h.RepetitionLevelsByteLength)
-		if h.DefinitionLevelsByteLength < 0 || h.RepetitionLevelsByteLength < 0 || levels > int64(len(body)) || levels > size {
-			return 0, fmt.Errorf("%d bytes of levels in %d", levels, len(body))
-		}
-		if h.NumNulls < 0 || h.NumNulls > h.NumValues || h.NumRows < 0 || h.NumRows > h.NumValues {
-			return 0, fmt.Errorf("%d values, %d rows, %d nulls", h.NumValues, h.NumRows, h.NumNulls)
-		}
-		return int64(h.NumValues), checkZstd(body[levels:], size-levels)
+		return checkData(&header.DataPageHeaderV2.V, encodings, body, size)
 	}
 	return 0, fmt.Errorf("of type %s", header.Type)
+}
+
+func checkData(h *format.DataPageHeaderV2, encodings []format.Encoding, body []byte, size int64) (int64, error) {
+	levels := int64(h.DefinitionLevelsByteLength) + int64(h.RepetitionLevelsByteLength)
+	switch {
+	case h.DefinitionLevelsByteLength < 0 || h.RepetitionLevelsByteLength < 0 || levels > int64(len(body)) || levels > size:
+		return 0, fmt.Errorf("%d bytes of levels in %d", levels, len(body))
+	case h.NumNulls < 0 || h.NumNulls > h.NumValues || h.NumRows < 0 || h.NumRows > h.NumValues:
+		return 0, fmt.Errorf("%d values, %d rows, %d nulls", h.NumValues, h.NumRows, h.NumNulls)
+	case !slices.Contains(encodings, h.Encoding):
+		return 0, fmt.Errorf("encoded as %s, not as the footer says", h.Encoding)
+	case h.IsCompressed.Valid && !h.IsCompressed.V:
+		return 0, fmt.Errorf("not compressed")
+	}
+	return int64(h.NumValues), checkZstd(body[levels:], size-levels)
 }
 
 // checkZstd tells whether a compressed body says that it has that size.

@@ -1,160 +1,82 @@
 package cube
 
-import "github.com/varve-io/varve/pkg/cost"
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"time"
 
-// Tables of level 0, one for each kind of rows of an hour.
-const (
-	Workloads Table = "workloads"
-	Nodes     Table = "nodes"
-	Assets    Table = "assets"
-	Shares    Table = "shares"
-	Scalings  Table = "scalings"
-	Warnings  Table = "warnings"
+	"github.com/varve-io/varve/pkg/cost"
 )
 
-// HourTables are the tables of level 0.
-func HourTables() []Table { return []Table{Workloads, Nodes, Assets, Shares, Scalings, Warnings} }
-
-func ownerColumns[R any](at func(*R) *cost.Owner) []column[R] {
-	return []column[R]{
-		text("cluster", func(r *R) *string { return &at(r).Cluster }),
-		text("namespace", func(r *R) *string { return &at(r).Namespace }),
-		text("controller_kind", func(r *R) *string { return &at(r).Controller.Kind }),
-		text("controller", func(r *R) *string { return &at(r).Controller.Name }),
-		text("pod", func(r *R) *string { return &at(r).Pod }),
-		text("pod_uid", func(r *R) *string { return &at(r).UID }),
-		text("qos", func(r *R) *string { return &at(r).QoS }),
-		text("priority", func(r *R) *string { return &at(r).Priority }),
-		labels("labels", func(r *R) *cost.Labels { return &at(r).Labels }),
-	}
-}
-
-func heldColumns[R any](resource, unit string, at func(*R) *cost.Held) []column[R] {
-	return []column[R]{
-		number(resource+"_used_"+unit, func(r *R) *int64 { return &at(r).Used }),
-		number(resource+"_unused_"+unit, func(r *R) *int64 { return &at(r).Unused }),
-		level(resource+"_usage_unknown_"+unit, func(r *R) *int64 { return &at(r).Unknown }),
-		level(resource+"_request_"+unit, func(r *R) *int64 { return &at(r).Request }),
-		level(resource+"_limit_"+unit, func(r *R) *int64 { return &at(r).Limit }),
-	}
-}
-
-func workloadTable() *table[cost.Workload] {
-	type row = cost.Workload
-	return newTable(Workloads,
-		[]column[row]{period[row]("hour")},
-		ownerColumns(func(r *row) *cost.Owner { return &r.Owner }),
-		[]column[row]{
-			text("container", func(r *row) *string { return &r.Container }),
-			text("node", func(r *row) *string { return &r.Node }),
-			text("provider_id", func(r *row) *string { return &r.Provider }),
-			instant("start_time", func(r *row) *int64 { return &r.From }),
-			instant("end_time", func(r *row) *int64 { return &r.To }),
-			level("alive_ms", func(r *row) *int64 { return &r.Alive }),
-		},
-		heldColumns("cpu", "core_us", func(r *row) *cost.Held { return &r.CPU }),
-		heldColumns("ram", "byte_s", func(r *row) *cost.Held { return &r.RAM }),
-		heldColumns("gpu", "gpu_us", func(r *row) *cost.Held { return &r.GPU }),
-		[]column[row]{
-			level("cpu_known_ms", func(r *row) *int64 { return &r.CPUKnown }),
-			level("ram_known_ms", func(r *row) *int64 { return &r.RAMKnown }),
-			level("gpu_known_ms", func(r *row) *int64 { return &r.GPUKnown }),
-			number("network_received_bytes", func(r *row) *int64 { return &r.Network.Received }),
-			number("network_sent_bytes", func(r *row) *int64 { return &r.Network.Sent }),
-			number("disk_read_bytes", func(r *row) *int64 { return &r.Disk.Read }),
-			number("disk_written_bytes", func(r *row) *int64 { return &r.Disk.Written }),
-			level("cpu_peak_mcore", func(r *row) *int64 { return &r.CPUPeak }),
-			number("ram_peak_bytes", func(r *row) *int64 { return &r.RAMPeak }),
-			sketch("cpu_sketch", func(r *row) *cost.Sketch { return &r.CPUSketch }),
-			sketch("ram_sketch", func(r *row) *cost.Sketch { return &r.RAMSketch }),
+// Hours reads a day's hours in order. The rows of an hour are valid until the next; their strings, labels and sketches stay.
+// Columns that were not chosen are zero. Errors of a file wrap ErrDamaged or ErrVersion, or are its source's.
+func Hours(ctx context.Context, files Files, columns Columns) iter.Seq2[*cost.Hour, error] {
+	return func(yield func(*cost.Hour, error) bool) {
+		tables, err := openAll(ctx, HourTables(), files, columns, openHourTable)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		var hour cost.Hour
+		eachPeriod(tables, func(span Span) bool {
+			hour.Start = span.Start
+			if err := fillAll(ctx, tables, span, &hour); err != nil {
+				yield(nil, err)
+				return false
+			}
+			return yield(&hour, nil)
 		})
-}
-
-func capacityColumns[R any](resource, unit string, at func(*R) *cost.Capacity) []column[R] {
-	return []column[R]{
-		level(resource+"_capacity_"+unit, func(r *R) *int64 { return &at(r).Capacity }),
-		level(resource+"_allocatable_"+unit, func(r *R) *int64 { return &at(r).Allocatable }),
-		level(resource+"_blind_"+unit, func(r *R) *int64 { return &at(r).Blind }),
-		number(resource+"_used_"+unit, func(r *R) *int64 { return &at(r).Used }),
 	}
 }
 
-func nodeTable() *table[cost.Node] {
-	type row = cost.Node
-	return newTable(Nodes,
-		[]column[row]{
-			period[row]("hour"),
-			text("cluster", func(r *row) *string { return &r.Cluster }),
-			text("node", func(r *row) *string { return &r.Name }),
-			text("provider_id", func(r *row) *string { return &r.Provider }),
-			text("instance_type", func(r *row) *string { return &r.InstanceType }),
-			text("region", func(r *row) *string { return &r.Region }),
-			text("zone", func(r *row) *string { return &r.Zone }),
-			flag("spot", func(r *row) *bool { return &r.Spot }),
-			labels("labels", func(r *row) *cost.Labels { return &r.Labels }),
-			instant("start_time", func(r *row) *int64 { return &r.From }),
-			instant("end_time", func(r *row) *int64 { return &r.To }),
-			level("up_ms", func(r *row) *int64 { return &r.Up }),
-			level("blind_ms", func(r *row) *int64 { return &r.Blind }),
-		},
-		capacityColumns("cpu", "core_us", func(r *row) *cost.Capacity { return &r.CPU }),
-		capacityColumns("ram", "byte_s", func(r *row) *cost.Capacity { return &r.RAM }),
-		capacityColumns("gpu", "gpu_us", func(r *row) *cost.Capacity { return &r.GPU }))
+func openHourTable(f *File, names []string) (filler[cost.Hour], error) {
+	switch f.Table {
+	case Workloads:
+		return fillerOf(f, names, workloadTable(), func(h *cost.Hour, rows []cost.Workload) error { h.Workloads = rows; return nil })
+	case Nodes:
+		return fillerOf(f, names, nodeTable(), func(h *cost.Hour, rows []cost.Node) error { h.Nodes = rows; return nil })
+	case Assets:
+		return fillerOf(f, names, assetTable(), func(h *cost.Hour, rows []cost.Asset) error { h.Assets = rows; return nil })
+	case Shares:
+		return fillerOf(f, names, shareTable(), func(h *cost.Hour, rows []cost.Share) error { h.Shares = rows; return nil })
+	case Scalings:
+		return fillerOf(f, names, scalingTable("hour"), func(h *cost.Hour, rows []cost.Scaling) error { h.Scalings = rows; return nil })
+	case Warnings:
+		return fillerOf(f, names, warningTable("hour"), func(h *cost.Hour, rows []cost.Warning) error { h.Warnings = rows; return nil })
+	}
+	return nil, fmt.Errorf("level 0 has no table %q", f.Table)
 }
 
-func assetTable() *table[cost.Asset] {
-	type row = cost.Asset
-	return newTable(Assets, []column[row]{
-		period[row]("hour"),
-		text("kind", func(r *row) *cost.AssetKind { return &r.Kind }),
-		text("cluster", func(r *row) *string { return &r.Cluster }),
-		text("asset", func(r *row) *string { return &r.Name }),
-		text("namespace", func(r *row) *string { return &r.Namespace }),
-		text("claim", func(r *row) *string { return &r.Claim }),
-		text("class", func(r *row) *string { return &r.Class }),
-		text("region", func(r *row) *string { return &r.Region }),
-		text("zone", func(r *row) *string { return &r.Zone }),
-		labels("labels", func(r *row) *cost.Labels { return &r.Labels }),
-		instant("start_time", func(r *row) *int64 { return &r.From }),
-		instant("end_time", func(r *row) *int64 { return &r.To }),
-		level("quantity", func(r *row) *int64 { return &r.Quantity }),
-	})
+// WriteHours writes one table of a day: the hours of the older file, or none if old is nil, and the new ones, which replace those
+// of the same start. The same hours give the same bytes, in whatever order and portions they came.
+func WriteHours(ctx context.Context, out io.Writer, name Table, old Source, hours []*cost.Hour) error {
+	f, err := openOld(ctx, name, old)
+	if err != nil {
+		return err
+	}
+	switch name {
+	case Workloads:
+		return writeHours(ctx, out, workloadTable(), f, hours, func(h *cost.Hour) []cost.Workload { return h.Workloads })
+	case Nodes:
+		return writeHours(ctx, out, nodeTable(), f, hours, func(h *cost.Hour) []cost.Node { return h.Nodes })
+	case Assets:
+		return writeHours(ctx, out, assetTable(), f, hours, func(h *cost.Hour) []cost.Asset { return h.Assets })
+	case Shares:
+		return writeHours(ctx, out, shareTable(), f, hours, func(h *cost.Hour) []cost.Share { return h.Shares })
+	case Scalings:
+		return writeHours(ctx, out, scalingTable("hour"), f, hours, func(h *cost.Hour) []cost.Scaling { return h.Scalings })
+	case Warnings:
+		return writeHours(ctx, out, warningTable("hour"), f, hours, func(h *cost.Hour) []cost.Warning { return h.Warnings })
+	}
+	return fmt.Errorf("write cost cube: level 0 has no table %q", name)
 }
 
-func shareTable() *table[cost.Share] {
-	type row = cost.Share
-	return newTable(Shares,
-		[]column[row]{period[row]("hour")},
-		ownerColumns(func(r *row) *cost.Owner { return &r.Owner }),
-		[]column[row]{
-			text("kind", func(r *row) *cost.AssetKind { return &r.Kind }),
-			text("asset", func(r *row) *string { return &r.Asset }),
-			instant("start_time", func(r *row) *int64 { return &r.From }),
-			number("quantity", func(r *row) *int64 { return &r.Quantity }),
-		})
-}
-
-func scalingTable() *table[cost.Scaling] {
-	type row = cost.Scaling
-	return newTable(Scalings, []column[row]{
-		period[row]("hour"),
-		text("cluster", func(r *row) *string { return &r.Cluster }),
-		text("namespace", func(r *row) *string { return &r.Namespace }),
-		text("controller_kind", func(r *row) *string { return &r.Controller.Kind }),
-		text("controller", func(r *row) *string { return &r.Controller.Name }),
-		instant("time", func(r *row) *int64 { return &r.At }),
-		level("before", func(r *row) *int64 { return &r.Before }),
-		level("after", func(r *row) *int64 { return &r.After }),
-	})
-}
-
-func warningTable() *table[cost.Warning] {
-	type row = cost.Warning
-	return newTable(Warnings, []column[row]{
-		period[row]("hour"),
-		text("warning", func(r *row) *string { return &r.Name }),
-		text("cluster", func(r *row) *string { return &r.Cluster }),
-		number("count", func(r *row) *int64 { return &r.Count }),
-		text("example", func(r *row) *string { return &r.Example }),
-	})
+func writeHours[R any](ctx context.Context, out io.Writer, t *table[R], old *File, hours []*cost.Hour, rows func(*cost.Hour) []R) error {
+	parts := make([]rowsOf[R], len(hours))
+	for i, h := range hours {
+		parts[i] = rowsOf[R]{h.Start, h.Start + int64(time.Hour/time.Millisecond), rows(h)}
+	}
+	return rewrite(ctx, t, out, old, parts)
 }

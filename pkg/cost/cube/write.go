@@ -2,7 +2,9 @@ package cube
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,8 +19,8 @@ const groupLimit = 1 << 17
 
 // rowsOf is the rows of one period.
 type rowsOf[R any] struct {
-	start int64
-	rows  []R
+	start, end int64
+	rows       []R
 }
 
 // plan is the row groups of periods: it depends on their rows alone.
@@ -52,14 +54,15 @@ type writer[R any] struct {
 func rewrite[R any](ctx context.Context, t *table[R], out io.Writer, old *File, parts []rowsOf[R]) error {
 	w := &writer[R]{table: t, old: old, values: make([][]parquet.Value, t.leaves)}
 	for _, p := range parts {
-		if len(p.rows) > maxRows {
-			return fmt.Errorf("cost cube: table %s: %d rows at %d, at most %d are allowed", t.name, len(p.rows), p.start, maxRows)
-		}
-		w.parts = append(w.parts, rowsOf[R]{p.start, t.sorted(p.rows)})
+		w.parts = append(w.parts, rowsOf[R]{p.start, p.end, t.sorted(p.rows)})
 	}
 	slices.SortFunc(w.parts, func(a, b rowsOf[R]) int { return int(a.start - b.start) })
-	groups := plan(w.spans())
-	text, err := json.Marshal(description{formatVersion, t.name, groups})
+	spans := w.spans()
+	if err := checkSpans(spans); err != nil {
+		return fmt.Errorf("write cost cube: table %s: %w", t.name, err)
+	}
+	groups := plan(spans)
+	text, err := json.Marshal(description{formatVersion, t.name, noSum, groups})
 	if err != nil {
 		return err
 	}
@@ -69,14 +72,47 @@ func rewrite[R any](ctx context.Context, t *table[R], out io.Writer, old *File, 
 		}
 		defer w.cursor.close()
 	}
-	w.out = parquet.NewWriter(out, t.schema, parquet.Compression(&zstd.Codec{}), parquet.DataPageVersion(2),
+	end := &tail{out: out}
+	w.out = parquet.NewWriter(end, t.schema, parquet.Compression(&zstd.Codec{}), parquet.DataPageVersion(2),
 		parquet.CreatedBy("varve", "1", "cost"), parquet.KeyValueMetadata(metadataKey, string(text)))
 	for _, spans := range groups {
 		if err := w.group(ctx, spans); err != nil {
 			return fmt.Errorf("write cost cube: table %s: %w", t.name, err)
 		}
 	}
-	return w.out.Close()
+	end.keep = true
+	if err := w.out.Close(); err != nil {
+		return err
+	}
+	return end.seal()
+}
+
+// tail passes on what is written, until it keeps the rest: the page indexes and the footer, which gets its checksum.
+type tail struct {
+	out  io.Writer
+	keep bool
+	rest []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	if !t.keep {
+		return t.out.Write(p)
+	}
+	t.rest = append(t.rest, p...)
+	return len(p), nil
+}
+
+// seal writes the rest.
+func (t *tail) seal() error {
+	end := len(t.rest) - 8
+	footer := t.rest[end-int(binary.LittleEndian.Uint32(t.rest[end:])) : end]
+	at, ok := findSum(footer)
+	if !ok {
+		return errors.New("its footer has no place for a checksum")
+	}
+	copy(footer[at:], footerSum(footer, at))
+	_, err := t.out.Write(t.rest)
+	return err
 }
 
 // part is the new rows of a period.
@@ -98,7 +134,7 @@ func (w *writer[R]) spans() []Span {
 		}
 	}
 	for _, p := range w.parts {
-		spans = append(spans, Span{p.start, int64(len(p.rows))})
+		spans = append(spans, Span{p.start, p.end, int64(len(p.rows))})
 	}
 	slices.SortFunc(spans, func(a, b Span) int { return int(a.Start - b.Start) })
 	return spans
@@ -118,7 +154,7 @@ func (w *writer[R]) group(ctx context.Context, spans []Span) error {
 			if w.rows, err = w.cursor.read(ctx, w.rows[:0]); err != nil {
 				return err
 			}
-			p = rowsOf[R]{s.Start, w.rows}
+			p = rowsOf[R]{s.Start, s.End, w.rows}
 		}
 		if err := w.encode(p); err != nil {
 			return err

@@ -1,0 +1,214 @@
+package cube
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/varve-io/varve/pkg/cost"
+)
+
+// RollUps reads the days or months of roll-ups in order. A ledger's rows are valid until the next one; its names are those that are
+// passed in, and more are added to them. Columns that were not chosen are zero; rows that differ in
+// nothing else and come one after the other are added up. Errors of a file wrap ErrDamaged or ErrVersion, or are its source's.
+func RollUps(ctx context.Context, files Files, columns Columns, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
+	return func(yield func(*cost.Ledger, error) bool) {
+		tables, err := openAll(ctx, RollUpTables(), files, columns, openRollUpTable)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		ledger := cost.Ledger{Names: names}
+		eachPeriod(tables, func(span Span) bool {
+			ledger.From, ledger.To = span.Start, span.End
+			if err := fillAll(ctx, tables, span, &ledger); err != nil {
+				yield(nil, err)
+				return false
+			}
+			return yield(&ledger, nil)
+		})
+	}
+}
+
+func openRollUpTable(f *File, names []string) (filler[cost.Ledger], error) {
+	switch f.Table {
+	case Items:
+		return fillerOf(f, names, itemTable(), itemsInto)
+	case Bill:
+		return fillerOf(f, names, billTable(), billInto)
+	case Scalings:
+		return fillerOf(f, names, scalingTable("period"), func(l *cost.Ledger, rows []cost.Scaling) error { l.Scalings = rows; return nil })
+	case Warnings:
+		return fillerOf(f, names, warningTable("period"), func(l *cost.Ledger, rows []cost.Warning) error { l.Warnings = rows; return nil })
+	}
+	return nil, fmt.Errorf("a roll-up has no table %q", f.Table)
+}
+
+// numbered gives names their numbers; the same ones mostly come one after the other.
+type numbered struct {
+	names          *cost.Names
+	subject, place uint32
+	s              cost.Subject
+	p              cost.Place
+	begun          bool
+}
+
+// number tells also whether the names are those of the call before.
+func (n *numbered) number(s *cost.Subject, p *cost.Place) (same bool) {
+	sameSubject, samePlace := n.begun && equalSubjects(s, &n.s), n.begun && equalPlaces(p, &n.p)
+	if !sameSubject {
+		n.s = *s
+		n.subject = n.names.Subject(n.s)
+	}
+	if !samePlace {
+		n.p = *p
+		n.place = n.names.Place(n.p)
+	}
+	n.begun = true
+	return sameSubject && samePlace
+}
+
+func equalSubjects(a, b *cost.Subject) bool {
+	return a.Cluster == b.Cluster && a.Namespace == b.Namespace && a.Controller == b.Controller && a.Container == b.Container &&
+		a.QoS == b.QoS && a.Priority == b.Priority && equalLabels(a.Labels, b.Labels)
+}
+
+func equalPlaces(a, b *cost.Place) bool {
+	return a.Kind == b.Kind && a.Cluster == b.Cluster && a.Type == b.Type && a.Region == b.Region && a.Zone == b.Zone && a.Spot == b.Spot &&
+		a.Size == b.Size && equalLabels(a.Class.Labels, b.Class.Labels)
+}
+
+func equalLabels(a, b cost.Labels) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	if len(a) == 0 || &a[0] == &b[0] {
+		return true
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// itemsInto makes a ledger's items of rows; those of the same names, one after the other, are one item.
+func itemsInto(l *cost.Ledger, rows []itemRow) error {
+	l.Items = l.Items[:0]
+	n := numbered{names: l.Names}
+	kind, kindName := cost.Workloads, cost.Workloads.String()
+	for i := range rows {
+		r := &rows[i]
+		same := n.number(&r.Subject, &r.Place)
+		if r.Kind != kindName && r.Kind != "" { // it is empty if it wasn't chosen
+			var err error
+			if kind, err = kindOf(r.Kind); err != nil {
+				return err
+			}
+			kindName, same = r.Kind, false
+		}
+		if !same {
+			l.Items = append(l.Items, cost.Item{Kind: kind, Subject: n.subject, Place: n.place})
+		}
+		item := &l.Items[len(l.Items)-1]
+		quantities := itemQuantities(item)
+		if err := gather(quantities[:], r.Quantities[:]); err != nil {
+			return err
+		}
+		item.Alive += r.Times[0]
+		item.CPUKnown += r.Times[1]
+		item.RAMKnown += r.Times[2]
+		item.GPUKnown += r.Times[3]
+	}
+	return nil
+}
+
+func billInto(l *cost.Ledger, rows []billRow) error {
+	l.Assets = l.Assets[:0]
+	n := numbered{names: l.Names}
+	for i := range rows {
+		r := &rows[i]
+		if !n.number(&r.Subject, &r.Place) {
+			l.Assets = append(l.Assets, cost.AssetItem{Subject: n.subject, Place: n.place})
+		}
+		asset := &l.Assets[len(l.Assets)-1]
+		quantities := billQuantities(asset)
+		if err := gather(quantities[:], r.Quantities[:]); err != nil {
+			return err
+		}
+		asset.Up += r.Times[0]
+		asset.Blind += r.Times[1]
+	}
+	return nil
+}
+
+// WriteRollUp writes one table of roll-ups: the periods of the older file, or none if old is nil, and the ledgers, which replace those of
+// the same start. Ledgers must be roll-ups: pods and the names of nodes are not written. Bytes are as of WriteHours.
+func WriteRollUp(ctx context.Context, out io.Writer, name Table, old Source, ledgers []*cost.Ledger) error {
+	f, err := openOld(ctx, name, old)
+	if err != nil {
+		return err
+	}
+	switch name {
+	case Items:
+		return writeLedgers(ctx, out, itemTable(), f, ledgers, itemRows)
+	case Bill:
+		return writeLedgers(ctx, out, billTable(), f, ledgers, billRows)
+	case Scalings:
+		return writeLedgers(ctx, out, scalingTable("period"), f, ledgers, func(l *cost.Ledger) ([]cost.Scaling, error) { return l.Scalings, nil })
+	case Warnings:
+		return writeLedgers(ctx, out, warningTable("period"), f, ledgers, func(l *cost.Ledger) ([]cost.Warning, error) { return l.Warnings, nil })
+	}
+	return fmt.Errorf("write cost cube: a roll-up has no table %q", name)
+}
+
+func writeLedgers[R any](ctx context.Context, out io.Writer, t *table[R], old *File, ledgers []*cost.Ledger, rows func(*cost.Ledger) ([]R, error)) error {
+	parts := make([]rowsOf[R], len(ledgers))
+	for i, l := range ledgers {
+		of, err := rows(l)
+		if err != nil {
+			return fmt.Errorf("write cost cube: table %s: %w", t.name, err)
+		}
+		parts[i] = rowsOf[R]{l.From, l.To, of}
+	}
+	return rewrite(ctx, t, out, old, parts)
+}
+
+func itemRows(l *cost.Ledger) ([]itemRow, error) {
+	rows := make([]itemRow, 0, len(l.Items))
+	for i := range l.Items {
+		rest := l.Items[i]
+		quantities := itemQuantities(&rest)
+		r := itemRow{Kind: rest.Kind.String(), Subject: *l.Names.SubjectOf(rest.Subject), Place: *l.Names.PlaceOf(rest.Place)}
+		r.Times = [4]int64{rest.Alive, rest.CPUKnown, rest.RAMKnown, rest.GPUKnown}
+		for n, more := 0, true; more; n++ {
+			if n == maxSpread {
+				return nil, errSpread
+			}
+			more = spread(quantities[:], r.Quantities[:])
+			rows = append(rows, r)
+			r.Times = [4]int64{}
+		}
+	}
+	return rows, nil
+}
+
+func billRows(l *cost.Ledger) ([]billRow, error) {
+	rows := make([]billRow, 0, len(l.Assets))
+	for i := range l.Assets {
+		rest := l.Assets[i]
+		quantities := billQuantities(&rest)
+		r := billRow{Subject: *l.Names.SubjectOf(rest.Subject), Place: *l.Names.PlaceOf(rest.Place), Times: [2]int64{rest.Up, rest.Blind}}
+		for n, more := 0, true; more; n++ {
+			if n == maxSpread {
+				return nil, errSpread
+			}
+			more = spread(quantities[:], r.Quantities[:])
+			rows = append(rows, r)
+			r.Times = [2]int64{}
+		}
+	}
+	return rows, nil
+}
