@@ -97,7 +97,7 @@ func (j *joiner) workloads(dst []cost.Workload, p *pod) []cost.Workload {
 	}
 	if p.extra != nil {
 		p.addExtra()
-		dst = p.extra.workloads(dst, p, base)
+		dst = append(dst, slices.DeleteFunc(p.extra.workloads(nil, p, base), nothing)...)
 	}
 	return dst
 }
@@ -120,6 +120,11 @@ func (c *container) workloads(dst []cost.Workload, p *pod, base cost.Workload) [
 		dst = append(dst, w)
 	}
 	return dst
+}
+
+// nothing tells of rows of a pod's extra container without anything in them.
+func nothing(w cost.Workload) bool {
+	return w.Container == cost.PodContainer && w.CPU.Request|w.RAM.Request|w.GPU.Request|w.CPU.Used|w.RAM.Used == 0
 }
 
 func (c *container) asked(s span) (out [resources]quantity.Bytes) {

@@ -1,0 +1,231 @@
+package join
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"slices"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/series"
+	"github.com/varve-io/varve/pkg/tenant"
+	"github.com/varve-io/varve/tools/clustergen/cluster"
+)
+
+// generated is a source of the series of generated clusters. It keeps what it has encoded, by metric.
+type generated struct {
+	t        testing.TB
+	from, to int64
+	metrics  map[string][]series.Chunked
+}
+
+func generate(t testing.TB, from, to int64, clusters ...*cluster.Cluster) *generated {
+	g := &generated{t: t, from: from, to: to, metrics: map[string][]series.Chunked{}}
+	var buf []cluster.Sample
+	for _, c := range clusters {
+		for s := range c.Series(from, to) {
+			name := s.Labels.Get(labels.MetricName)
+			if buf = s.Samples(buf[:0], from, to); len(buf) > 0 {
+				g.metrics[name] = append(g.metrics[name], series.Chunked{Labels: s.Labels, Chunks: g.encode(buf)})
+			}
+		}
+	}
+	for _, list := range g.metrics {
+		slices.SortFunc(list, func(a, b series.Chunked) int { return labels.Compare(a.Labels, b.Labels) })
+	}
+	return g
+}
+
+func (g *generated) encode(samples []cluster.Sample) (out []chunks.Meta) {
+	for part := range slices.Chunk(samples, 120) {
+		c := chunkenc.NewXORChunk()
+		app, err := c.Appender()
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		for _, s := range part {
+			app.Append(0, s.T, s.V)
+		}
+		c.Compact()
+		out = append(out, chunks.Meta{Chunk: c, MinTime: part[0].T, MaxTime: part[len(part)-1].T})
+	}
+	return out
+}
+
+func (g *generated) Select(_ context.Context, q series.Query) (series.Set, error) {
+	var out []series.Chunked
+	for _, m := range q.Matchers {
+		if m.Name == labels.MetricName {
+			out = g.metrics[m.Value]
+		}
+	}
+	out = slices.DeleteFunc(slices.Clone(out), func(c series.Chunked) bool {
+		return slices.ContainsFunc(q.Matchers, func(m *labels.Matcher) bool { return !m.Matches(c.Labels.Get(m.Name)) })
+	})
+	return &listed{list: out, at: -1}, nil
+}
+
+type truthKey struct{ namespace, pod, uid, container string }
+
+// sums are a container's integrals in one hour, over its rows.
+type sums struct {
+	alive, cpuKnown, ramKnown                  int64
+	used, unused, unknown, request, limit      int64
+	ramUsed, ramUnused, ramUnknown, ramRequest int64
+	rows                                       int64
+}
+
+func sumsOf(h *cost.Hour) map[truthKey]*sums {
+	out := map[truthKey]*sums{}
+	for _, w := range h.Workloads {
+		k := truthKey{w.Namespace, w.Pod, w.UID, w.Container}
+		if out[k] == nil {
+			out[k] = &sums{}
+		}
+		s := out[k]
+		s.rows++
+		s.alive, s.cpuKnown, s.ramKnown = s.alive+w.Alive, s.cpuKnown+w.CPUKnown, s.ramKnown+w.RAMKnown
+		s.used, s.unused, s.unknown = s.used+w.CPU.Used, s.unused+w.CPU.Unused, s.unknown+w.CPU.Unknown
+		s.request, s.limit = s.request+w.CPU.Request, s.limit+w.CPU.Limit
+		s.ramUsed, s.ramUnused, s.ramUnknown = s.ramUsed+w.RAM.Used, s.ramUnused+w.RAM.Unused, s.ramUnknown+w.RAM.Unknown
+		s.ramRequest += w.RAM.Request
+	}
+	return out
+}
+
+// near checks byte-milliseconds against byte-seconds, which are rounded once in each row.
+func (s *sums) near(t *testing.T, what string, got int64, want *big.Int) {
+	t.Helper()
+	diff := new(big.Int).Sub(want, new(big.Int).Mul(big.NewInt(got), big.NewInt(1000)))
+	if diff.CmpAbs(big.NewInt(500*s.rows)) > 0 {
+		t.Errorf("%s: %d byte-seconds, want %v byte-milliseconds", what, got, want)
+	}
+}
+
+func checkContainers(t *testing.T, truth *cluster.Truth, h *cost.Hour) {
+	t.Helper()
+	rows := sumsOf(h)
+	checkPods(t, truth, rows)
+	for _, want := range truth.Containers {
+		k := truthKey{want.Namespace, want.Pod, want.UID, want.Container}
+		got := rows[k]
+		delete(rows, k)
+		o := want.Observed
+		if want.Init || o.Alive == 0 || want.Container == cluster.PodContainer {
+			continue
+		}
+		if got == nil {
+			t.Errorf("%v: no row, want %+v", k, o)
+			continue
+		}
+		for _, x := range []struct {
+			what      string
+			got, want int64
+		}{
+			{"alive", got.alive, o.Alive}, {"known CPU", got.cpuKnown, o.CPU.Known}, {"known RAM", got.ramKnown, o.Memory.Known},
+			{"used", got.used, o.CPU.Used.Int64()}, {"unused", got.unused, o.CPU.Unused.Int64()}, {"unknown", got.unknown, o.CPU.Unknown.Int64()},
+			{"request", got.request, o.CPU.Request.Int64()}, {"limit", got.limit, o.CPU.Limit.Int64()},
+		} {
+			if x.got != x.want {
+				t.Errorf("%v: %s is %d, want %d", k, x.what, x.got, x.want)
+			}
+		}
+		what := fmt.Sprint(k)
+		got.near(t, what+": RAM used", got.ramUsed, o.Memory.Used)
+		got.near(t, what+": RAM unused", got.ramUnused, o.Memory.Unused)
+		got.near(t, what+": RAM unknown", got.ramUnknown, o.Memory.Unknown)
+		got.near(t, what+": RAM requested", got.ramRequest, o.Memory.Request)
+	}
+	for k := range rows {
+		t.Errorf("%v is in no truth", k)
+	}
+}
+
+// checkPods checks the rows of what pods hold beyond their containers, where the truth has init containers as rows of their own.
+func checkPods(t *testing.T, truth *cluster.Truth, rows map[truthKey]*sums) {
+	t.Helper()
+	want := map[truthKey]*sums{}
+	for _, c := range truth.Containers {
+		if !c.Init && c.Container != cluster.PodContainer || c.Observed.Alive == 0 {
+			continue
+		}
+		k := truthKey{c.Namespace, c.Pod, c.UID, cluster.PodContainer}
+		if want[k] == nil {
+			want[k] = &sums{}
+		}
+		w := want[k]
+		w.used += c.Observed.CPU.Used.Int64()
+		w.ramUsed += c.Observed.Memory.Used.Int64() / 1000
+		w.request += c.Observed.CPU.Request.Int64()
+		w.ramRequest += c.Observed.Memory.Request.Int64() / 1000
+	}
+	for k, w := range want {
+		got := rows[k]
+		delete(rows, k)
+		if got == nil {
+			got = &sums{}
+		}
+		if got.used != w.used || got.request != w.request || got.unused+got.unknown < w.request-w.used || got.unused+got.unknown > w.request {
+			t.Errorf("%v: CPU %+v, want %+v", k, got, w)
+		}
+		if near := 2 * got.rows; max(got.ramUsed-w.ramUsed, w.ramUsed-got.ramUsed) > near || max(got.ramRequest-w.ramRequest, w.ramRequest-got.ramRequest) > near {
+			t.Errorf("%v: RAM %+v, want %+v", k, got, w)
+		}
+	}
+}
+
+// checkNodes checks uptime, which begins at the node's creation, not at its first scrape.
+func checkNodes(t *testing.T, truth *cluster.Truth, h *cost.Hour) {
+	t.Helper()
+	type sum struct{ up, blind, cpu, allocatable int64 }
+	got := map[string]*sum{}
+	for _, n := range h.Nodes {
+		if got[n.Provider] == nil {
+			got[n.Provider] = &sum{}
+		}
+		s := got[n.Provider]
+		s.up, s.blind, s.cpu, s.allocatable = s.up+n.Up, s.blind+n.Blind, s.cpu+n.CPU.Capacity, s.allocatable+n.CPU.Allocatable
+	}
+	for _, want := range truth.Nodes {
+		s := got[want.Provider]
+		delete(got, want.Provider)
+		if s == nil {
+			if want.Observed.Up > 0 {
+				t.Errorf("%s: no row, want %d ms", want.Provider, want.Observed.Up)
+			}
+			continue
+		}
+		cores, free := want.Observed.CPU.Int64()/want.Observed.Up, want.Observed.AllocatableCPU.Int64()/want.Observed.Up
+		if s.up < want.Observed.Up || s.up > want.Observed.Up+60_000 || s.cpu != cores*s.up || s.allocatable != free*s.up || s.blind > want.Observed.Blind+60_000 {
+			t.Errorf("%s: %+v, want %+v", want.Provider, s, want.Observed)
+		}
+	}
+	for provider := range got {
+		t.Errorf("%v is in no truth", provider)
+	}
+}
+
+// Random clusters against their truth in closed form.
+func TestGeneratedClusters(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			c := cluster.Random(cluster.Config{Seed: seed, Span: cluster.Span{From: begin - 2*hourLength, To: begin + 6*hourLength}, Nodes: 3, Pods: 25, Life: hourLength,
+				Interval: 30_000})
+			g := generate(t, begin-2*hourLength, begin+6*hourLength, c)
+			for n := range int64(4) {
+				at := begin + n*hourLength
+				h, err := Hour(t.Context(), g, Options{Tenant: tenant.Anonymous, Start: at})
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkContainers(t, c.Truth(at), h)
+				checkNodes(t, c.Truth(at), h)
+			}
+		})
+	}
+}
