@@ -107,11 +107,11 @@ func (j *joiner) readLabels() error {
 		slices.SortFunc(out, func(a, b cost.Label) int { return strings.Compare(a.Name, b.Name) })
 		return out
 	}
-	err := j.podFacts("kube_pod_labels", func(p *pod, f fact) { p.labels.add(f, pick(f.labels)) })
+	err := j.podFacts("kube_pod_labels", near, func(p *pod, f fact) { p.labels.add(f, pick(f.labels)) })
 	if err != nil {
 		return err
 	}
-	return j.facts("kube_namespace_labels", func(f fact) {
+	return j.facts("kube_namespace_labels", near, func(f fact) {
 		k := namespaceName{j.keep(f.cluster), j.keep(f.namespace)}
 		if j.namespaces[k] == nil {
 			j.namespaces[k] = &dims{}

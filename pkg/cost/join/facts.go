@@ -31,28 +31,29 @@ func millis(v float64) int64 {
 }
 
 func (j *joiner) readPods() error {
-	if err := j.facts("kube_pod_info", j.podInfo); err != nil {
+	if err := j.facts("kube_pod_info", wide, j.podInfo); err != nil {
 		return err
 	}
 	for _, m := range []struct {
 		metric string
+		extent extent
 		fn     func(*pod, fact)
 	}{
-		{"kube_pod_created", func(p *pod, f fact) { p.at.created = millis(f.last()) }},
-		{"kube_pod_start_time", func(p *pod, f fact) { p.at.started = millis(f.last()) }},
-		{"kube_pod_status_scheduled_time", func(p *pod, f fact) { p.at.scheduled = millis(f.last()) }},
-		{"kube_pod_completion_time", func(p *pod, f fact) { p.at.completed = max(p.at.completed, millis(f.last())) }},
-		{"kube_pod_overhead_cpu_cores", func(p *pod, f fact) { p.overheadCPU = append(p.overheadCPU, levelLane(f, 1000)) }},
-		{"kube_pod_overhead_memory_bytes", func(p *pod, f fact) { p.overheadRM = append(p.overheadRM, levelLane(f, 1)) }},
+		{"kube_pod_created", first, func(p *pod, f fact) { p.at.created = millis(f.last()) }},
+		{"kube_pod_start_time", first, func(p *pod, f fact) { p.at.started = millis(f.last()) }},
+		{"kube_pod_status_scheduled_time", first, func(p *pod, f fact) { p.at.scheduled = millis(f.last()) }},
+		{"kube_pod_completion_time", wide, func(p *pod, f fact) { p.at.completed = max(p.at.completed, millis(f.last())) }},
+		{"kube_pod_overhead_cpu_cores", near, func(p *pod, f fact) { p.overheadCPU = append(p.overheadCPU, levelLane(f, 1000)) }},
+		{"kube_pod_overhead_memory_bytes", near, func(p *pod, f fact) { p.overheadRM = append(p.overheadRM, levelLane(f, 1)) }},
 	} {
-		if err := j.podFacts(m.metric, m.fn); err != nil {
+		if err := j.podFacts(m.metric, m.extent, m.fn); err != nil {
 			return err
 		}
 	}
-	if err := j.facts("kube_pod_status_phase", j.ofPod(podPhase), anyOf("phase", "Succeeded", "Failed")); err != nil {
+	if err := j.facts("kube_pod_status_phase", wide, j.ofPod(podPhase), anyOf("phase", "Succeeded", "Failed")); err != nil {
 		return err
 	}
-	return j.podFacts("kube_pod_status_qos_class", func(p *pod, f fact) {
+	return j.podFacts("kube_pod_status_qos_class", first, func(p *pod, f fact) {
 		if f.last() == 1 {
 			p.qos = j.keep(f.qos)
 		}
@@ -75,8 +76,8 @@ func podPhase(p *pod, f fact) {
 }
 
 // podFacts calls fn with each series of a metric and the pod that it is of.
-func (j *joiner) podFacts(metric string, fn func(*pod, fact)) error {
-	return j.facts(metric, j.ofPod(fn))
+func (j *joiner) podFacts(metric string, e extent, fn func(*pod, fact)) error {
+	return j.facts(metric, e, j.ofPod(fn))
 }
 
 func (j *joiner) ofPod(fn func(*pod, fact)) func(fact) {
@@ -131,17 +132,18 @@ func (j *joiner) readContainers() error {
 	}
 	for _, m := range []struct {
 		metric string
+		extent extent
 		fn     func(*pod, fact)
 	}{
-		{"kube_pod_container_info", infos(false)},
-		{"kube_pod_init_container_info", infos(true)},
-		{"kube_pod_container_resource_requests", amounts(false, false)},
-		{"kube_pod_container_resource_limits", amounts(false, true)},
-		{"kube_pod_init_container_resource_requests", amounts(true, false)},
-		{"kube_pod_init_container_resource_limits", amounts(true, true)},
-		{"kube_pod_container_state_started", j.containerStarted},
+		{"kube_pod_container_info", first, infos(false)},
+		{"kube_pod_init_container_info", first, infos(true)},
+		{"kube_pod_container_resource_requests", near, amounts(false, false)},
+		{"kube_pod_container_resource_limits", near, amounts(false, true)},
+		{"kube_pod_init_container_resource_requests", near, amounts(true, false)},
+		{"kube_pod_init_container_resource_limits", near, amounts(true, true)},
+		{"kube_pod_container_state_started", near, j.containerStarted},
 	} {
-		if err := j.podFacts(m.metric, m.fn); err != nil {
+		if err := j.podFacts(m.metric, m.extent, m.fn); err != nil {
 			return err
 		}
 	}

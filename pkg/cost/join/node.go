@@ -46,18 +46,18 @@ func (j *joiner) nodeSet(f fact) *nodeSet {
 }
 
 func (j *joiner) readNodes() error {
-	err := j.facts("kube_node_info", j.nodeInfo)
+	err := j.facts("kube_node_info", wide, j.nodeInfo)
 	if err != nil {
 		return err
 	}
-	err = j.facts("kube_node_created", func(f fact) {
+	err = j.facts("kube_node_created", wide, func(f fact) {
 		s := j.nodeSet(f)
 		s.created = append(s.created, f.levels(1000)...)
 	})
 	if err != nil {
 		return err
 	}
-	err = j.facts("kube_node_labels", func(f fact) { j.nodeSet(f).labels.add(f, j.nodeLabels(f)) })
+	err = j.facts("kube_node_labels", wide, func(f fact) { j.nodeSet(f).labels.add(f, j.nodeLabels(f)) })
 	if err != nil {
 		return err
 	}
@@ -73,10 +73,10 @@ func (j *joiner) readNodes() error {
 			}
 		}
 	}
-	if err := j.facts("kube_node_status_capacity", amounts(false)); err != nil {
+	if err := j.facts("kube_node_status_capacity", wide, amounts(false)); err != nil {
 		return err
 	}
-	return j.facts("kube_node_status_allocatable", amounts(true))
+	return j.facts("kube_node_status_allocatable", wide, amounts(true))
 }
 
 func (j *joiner) nodeInfo(f fact) {

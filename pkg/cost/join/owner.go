@@ -15,7 +15,7 @@ func (o owner) some() bool { return o.name != "" && o.name != "<none>" && o.kind
 type ownerName struct{ cluster, namespace, kind, name string }
 
 func (j *joiner) readOwners() error {
-	err := j.podFacts("kube_pod_owner", func(p *pod, f fact) {
+	err := j.podFacts("kube_pod_owner", first, func(p *pod, f fact) {
 		if o := (owner{j.keep(f.ownerKind), j.keep(f.ownerName)}); o.some() {
 			p.parent = o
 		}
@@ -30,7 +30,7 @@ func (j *joiner) readOwners() error {
 		{"kube_replicaset_owner", "ReplicaSet", func(f fact) string { return f.replicaset }},
 		{"kube_job_owner", "Job", func(f fact) string { return f.job }},
 	} {
-		err := j.facts(m.metric, func(f fact) {
+		err := j.facts(m.metric, first, func(f fact) {
 			k := ownerName{j.keep(f.cluster), j.keep(f.namespace), m.kind, j.keep(m.name(f))}
 			j.owners[k] = owner{j.keep(f.ownerKind), j.keep(f.ownerName)}
 		})

@@ -65,11 +65,24 @@ func (f fact) last() float64 {
 	return 0
 }
 
+// extent is what is read of each series of a fact.
+type extent struct {
+	margin int64 // around the hour
+	most   int   // so many samples with a value, 0 for all
+}
+
+// What doesn't change needs one sample; lives are read from farther away than the rest, so that gaps are seen from both sides.
+var (
+	first = extent{usageMargin, 1}
+	near  = extent{usageMargin, 0}
+	wide  = extent{factMargin, 0}
+)
+
 // facts calls fn with each series of a metric that has samples around the hour.
-func (r *reader) facts(metric string, fn func(f fact), ms ...*labels.Matcher) error {
-	from, to := r.opts.Start-factMargin, r.opts.Start+hourLength+factMargin
+func (r *reader) facts(metric string, e extent, fn func(f fact), ms ...*labels.Matcher) error {
+	from, to := r.opts.Start-e.margin, r.opts.Start+hourLength+e.margin
 	return r.each(series.Query{MinTime: from, MaxTime: to}, metric, ms, func(c series.Chunked) error {
-		if err := r.decode(c, from, to); err != nil || len(r.samples) == 0 {
+		if err := r.decode(c, from, to, e.most); err != nil || len(r.samples) == 0 {
 			return err
 		}
 		f := fact{fields: &r.fields, labels: c.Labels, samples: r.samples}
@@ -97,9 +110,10 @@ func (r *reader) each(q series.Query, metric string, ms []*labels.Matcher, fn fu
 	return set.Err()
 }
 
-// decode reads the samples of a series in [from, to] into r.samples.
-func (r *reader) decode(c series.Chunked, from, to int64) error {
+// decode reads the samples of a series in [from, to] into r.samples, at most so many with a value, 0 for all.
+func (r *reader) decode(c series.Chunked, from, to int64, most int) error {
 	r.samples = r.samples[:0]
+	values := 0
 	r.it = series.NewIterator(c.Chunks, r.it)
 	for kind := r.it.Seek(from); kind != chunkenc.ValNone; kind = r.it.Next() {
 		if kind != chunkenc.ValFloat {
@@ -110,6 +124,11 @@ func (r *reader) decode(c series.Chunked, from, to int64) error {
 			break
 		}
 		r.samples = append(r.samples, quantity.Sample{T: t, V: v})
+		if !math.IsNaN(v) {
+			if values++; values == most {
+				break
+			}
+		}
 	}
 	return r.it.Err()
 }

@@ -127,7 +127,7 @@ func (j *joiner) readStarts() error {
 		if id == "" {
 			return nil
 		}
-		if err := j.decode(c, from, to); err != nil {
+		if err := j.decode(c, from, to, 0); err != nil {
 			return err
 		}
 		for _, s := range j.samples {
@@ -173,9 +173,9 @@ func mine(p *pod, all []source) []source {
 // lanesOf makes a lane of each source. The runs that several sources tell of are as old as the first sample of any.
 func lanesOf[T quantity.Piece[T]](j *joiner, sources []source, pieces func(s source, bridge int64) []T) ([]lane[T], error) {
 	var lanes []lane[T]
-	first := map[string]int64{}
+	begun := map[string]int64{}
 	for _, s := range sources {
-		if err := j.decode(s.Chunked, j.Start-usageMargin, j.end+usageMargin); err != nil {
+		if err := j.decode(s.Chunked, j.Start-usageMargin, j.end+usageMargin, 0); err != nil {
 			return nil, err
 		}
 		l := lane[T]{samples: len(j.samples)}
@@ -184,13 +184,13 @@ func lanesOf[T quantity.Piece[T]](j *joiner, sources []source, pieces func(s sou
 			bridge, j.scratch = quantity.Bridge(j.samples, j.scratch)
 			l.run, l.pieces = j.samples[0].T, pieces(s, bridge)
 		}
-		if t, ok := first[s.run]; !ok || l.run < t {
-			first[s.run] = l.run
+		if t, ok := begun[s.run]; !ok || l.run < t {
+			begun[s.run] = l.run
 		}
 		lanes = append(lanes, l)
 	}
 	for i, s := range sources {
-		lanes[i].run = first[s.run]
+		lanes[i].run = begun[s.run]
 	}
 	return lanes, nil
 }

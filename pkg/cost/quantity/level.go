@@ -16,7 +16,7 @@ func (l Level) Clip(from, to int64) Level {
 // Levels appends the steps of a gauge: each value × unit, rounded, holds until the next sample, the stale marker, or the
 // bridge's end. A negative value counts as 0.
 func Levels(dst []Level, samples []Sample, bridge int64, unit float64) []Level {
-	begin := len(dst)
+	begin, last, v := len(dst), math.NaN(), int64(0)
 	for i, s := range samples {
 		if math.IsNaN(s.V) {
 			continue
@@ -25,7 +25,9 @@ func Levels(dst []Level, samples []Sample, bridge int64, unit float64) []Level {
 		if i+1 < len(samples) {
 			to = min(to, samples[i+1].T)
 		}
-		v := max(round(s.V, unit), 0)
+		if s.V != last {
+			last, v = s.V, max(round(s.V, unit), 0)
+		}
 		if n := len(dst); n > begin && dst[n-1].To == s.T && dst[n-1].Value == v {
 			dst[n-1].To = to
 		} else if to > s.T {
