@@ -117,16 +117,10 @@ func NewBuilder(q Query, book *price.Book) (*Builder, error) {
 
 // Add adds a ledger, which must be of the query's method, within one step and one list of prices.
 func (b *Builder) Add(l *Ledger) error {
-	if l.Method != b.query.Method {
-		return fmt.Errorf("a ledger is of the method %s, not %s", l.Method, b.query.Method)
+	if err := b.query.takes(l, b.query.Method, b.steps, b.book); err != nil {
+		return err
 	}
-	if l.From < b.query.From || l.To > b.query.To || l.From >= l.To {
-		return fmt.Errorf("a ledger of [%d, %d) is not of the window", l.From, l.To)
-	}
-	step, last := b.step(l.From), b.step(l.To-1)
-	if step != last || !b.book.Constant(l.From, l.To) {
-		return fmt.Errorf("a ledger of [%d, %d) is of more than one step or list of prices", l.From, l.To)
-	}
+	step := stepOf(b.steps, l.From)
 	if l.Names != b.names {
 		b.names, b.ofNames, b.ofPlaces = l.Names, nil, nil
 	}
@@ -175,14 +169,6 @@ func grow(s []uint32, n int) []uint32 {
 		return s
 	}
 	return append(s, make([]uint32, n-len(s))...)
-}
-
-func (b *Builder) step(t int64) uint32 {
-	i, ok := slices.BinarySearch(b.steps, t)
-	if !ok {
-		i--
-	}
-	return uint32(i)
 }
 
 func (b *Builder) pricesAt(t int64) uint32 {
@@ -273,7 +259,14 @@ func (b *Builder) ratesOf(key ratesKey) *rates {
 	if r := b.rates[key]; r != nil {
 		return r
 	}
-	p, class := b.prices[key.prices], &b.own.PlaceOf(key.at).Class
+	class := &b.own.PlaceOf(key.at).Class
+	r := newRates(b.prices[key.prices], class)
+	b.rates[key] = r
+	b.warnings = append(b.warnings, r.warnings(class)...)
+	return r
+}
+
+func newRates(p price.Prices, class *Class) *rates {
 	cluster, percent := p.Cluster(&Class{Kind: ClusterClass, Cluster: class.Cluster})
 	r := &rates{}
 	switch class.Kind {
@@ -292,11 +285,14 @@ func (b *Builder) ratesOf(key ratesKey) *rates {
 	if percent > 0 {
 		r.overhead = r.Part(percent)
 	}
-	b.rates[key] = r
-	if r.BuiltIn {
-		b.warnings = append(b.warnings, Warning{Name: BuiltInPrice, Cluster: class.Cluster, Count: 1, Example: strings.TrimSpace(string(class.Kind) + " " + class.Type)})
-	}
 	return r
+}
+
+func (r *rates) warnings(class *Class) []Warning {
+	if !r.BuiltIn {
+		return nil
+	}
+	return []Warning{{Name: BuiltInPrice, Cluster: class.Cluster, Count: 1, Example: strings.TrimSpace(string(class.Kind) + " " + class.Type)}}
 }
 
 // BuiltInPrice is the warning of a class for which the price book has no rule.

@@ -153,9 +153,30 @@ func (q *Query) RollsUp(book *price.Book, from, to int64) bool {
 			return false
 		}
 	}
-	first, _ := slices.BinarySearch(steps, from+1)
-	last, _ := slices.BinarySearch(steps, to)
-	return first == last
+	return stepOf(steps, from) == stepOf(steps, to-1)
+}
+
+// takes says why a ledger can't be added.
+func (q *Query) takes(l *Ledger, m Method, steps []int64, book *price.Book) error {
+	if l.Method != m {
+		return fmt.Errorf("a ledger is of the method %s, not %s", l.Method, m)
+	}
+	if l.From < q.From || l.To > q.To || l.From >= l.To {
+		return fmt.Errorf("a ledger of [%d, %d) is not of the window", l.From, l.To)
+	}
+	if stepOf(steps, l.From) != stepOf(steps, l.To-1) || !book.Constant(l.From, l.To) {
+		return fmt.Errorf("a ledger of [%d, %d) is of more than one step or list of prices", l.From, l.To)
+	}
+	return nil
+}
+
+// stepOf is the index of the step in which t is.
+func stepOf(steps []int64, t int64) uint32 {
+	i, ok := slices.BinarySearch(steps, t)
+	if !ok {
+		i--
+	}
+	return uint32(i)
 }
 
 // String is Kind/Name.

@@ -30,7 +30,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	t.columns(false, text...)
 	t.columns(true, "COST", "USED", "UNUSED", "UNKNOWN", "CPU·H", "EFF", "RAM·GiBH", "EFF")
-	places := r.places()
+	places := decimals(r.Total)
 	for _, l := range r.Lines {
 		t.rows = append(t.rows, l.row(r.Step, places))
 	}
@@ -61,9 +61,9 @@ func (w Warning) String() string {
 	return s + ")"
 }
 
-// places is how many decimals make the total three digits at least.
-func (r *Report) places() int {
-	total := money.Quantity(r.Total).Float() / 1e9
+// decimals is how many of them show three digits of the total at least.
+func decimals(sum money.Nanos) int {
+	total := money.Quantity(sum).Float() / 1e9
 	places := 2
 	for ; places < 9 && total > 0 && total*math.Pow10(places) < 100; places++ {
 	}
@@ -76,10 +76,7 @@ func (l *Line) row(step Step, places int) []string {
 		row = append(row, l.From.String()[:len("2006-01-02T15:04")])
 	}
 	for _, v := range l.Key {
-		if v == "" {
-			v = "-"
-		}
-		row = append(row, printable(v))
+		row = append(row, word(v))
 	}
 	parts := []string{"", "", ""}
 	if l.Kind == Workloads {
@@ -95,6 +92,14 @@ func (l *Line) row(step Step, places int) []string {
 		row = append(row, human(l.Sum.parts()[i].sum().Float()/unit), percentOf(efficiency, name))
 	}
 	return row
+}
+
+// word is never empty, so that columns can be cut at spaces.
+func word(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return printable(s)
 }
 
 // printable has no control characters, which would move a terminal's cursor.

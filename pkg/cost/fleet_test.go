@@ -1,0 +1,228 @@
+package cost_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/money"
+	"github.com/varve-io/varve/pkg/cost/price"
+)
+
+func fleet(t interface{ Fatal(...any) }, q cost.FleetQuery, b *price.Book, ledgers ...*cost.Ledger) *cost.Fleet {
+	builder, err := cost.NewFleetBuilder(q, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range ledgers {
+		if err := builder.Add(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return builder.Fleet()
+}
+
+// Assets cost what the report says, by whatever lines, and a roll-up's classes are those of its hours.
+func TestAFleetIsTheBill(t *testing.T) {
+	b := bookOf(t, book)
+	rapid.Check(t, func(t *rapid.T) {
+		ledgers := anyLedgers(t)
+		ledgers = ledgers[:min(len(ledgers), 2)]
+		from, to := ledgers[0].From, ledgers[len(ledgers)-1].To
+		total := report(t, cost.Query{From: from, To: to}, b, ledgers...).Total
+		sum, err := cost.RollUp(from, to, ledgers...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, by := range []cost.FleetBy{cost.ByAsset, cost.ByClass, cost.ByCluster} {
+			q := cost.FleetQuery{From: from, To: to, By: by}
+			f := fleet(t, q, b, ledgers...)
+			var printed money.Nanos
+			for _, l := range f.Lines {
+				printed = printed.Plus(l.Cost)
+			}
+			if f.Total != total || printed != total {
+				t.Fatalf("by %s assets cost %v, lines %v, the report says %v", by, f.Total, printed, total)
+			}
+			if q.RollsUp(b, from, to) != (by != cost.ByAsset) {
+				t.Fatalf("RollsUp by %s", by)
+			}
+			if by == cost.ByAsset {
+				continue
+			}
+			hours, err := json.Marshal(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rolled, err := json.Marshal(fleet(t, q, b, sum))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(hours, rolled) {
+				t.Fatalf("by %s:\n%s\nhours:\n%s", by, rolled, hours)
+			}
+		}
+	})
+}
+
+func TestFleetFormats(t *testing.T) {
+	l, err := cost.MaxRequestUsage.Ledger(smallHour(), cost.NewNames())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := fleet(t, cost.FleetQuery{From: start, To: start + hour}, bookOf(t, smallBook), l)
+	text, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "fleet.json", append(text, '\n'))
+	var out bytes.Buffer
+	if err := f.WriteTable(&out); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "fleet.txt", out.Bytes())
+	out.Reset()
+	if err := f.WriteCSV(&out); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "fleet.csv", out.Bytes())
+}
+
+// web goes 2 → 5 → 3; n2 comes in the second hour and has left in the third.
+func TestScales(t *testing.T) {
+	var ledgers []*cost.Ledger
+	names := cost.NewNames()
+	for n, nodes := range [][]string{{"n1"}, {"n1", "n2"}, {"n1"}} {
+		h := &cost.Hour{Start: start + int64(n)*hour}
+		for _, name := range nodes {
+			h.Nodes = append(h.Nodes, cost.Node{
+				Cluster: "prod", Name: name, From: h.Start, To: h.Start + hour, Up: hour, CPU: cost.Capacity{Capacity: hour * 1000},
+			})
+		}
+		if n < 2 {
+			h.Scalings = []cost.Scaling{{
+				Cluster: "prod", Namespace: "shop", Controller: cost.Controller{Kind: "Deployment", Name: "web"}, At: h.Start + 5,
+				Before: []int64{2, 5}[n], After: []int64{5, 3}[n],
+			}}
+		}
+		l, err := cost.MaxRequestUsage.Ledger(h, names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ledgers = append(ledgers, l)
+	}
+	q := cost.Query{From: start, To: start + 3*hour}
+	got, err := cost.Scales(q, slices.Values(ledgers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &cost.ScaleEvents{
+		Window: cost.Window{From: start, To: start + 3*hour}, Step: cost.StepNone,
+		Workloads: []cost.ScaleLine{{
+			From: start, Cluster: "prod", Namespace: "shop", Controller: "Deployment/web", Ups: 1, Downs: 1, Added: 3, Removed: 2, Least: 2, Most: 5,
+		}},
+		Nodes: []cost.NodeEvents{{From: start, Cluster: "prod", Came: 1, Left: 1, Most: 2}}, Warnings: []cost.Warning{},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	sum, err := cost.RollUp(start, start+3*hour, ledgers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = cost.Scales(q, slices.Values([]*cost.Ledger{sum}))
+	if err != nil || len(got.Nodes) != 0 || len(got.Warnings) != 1 {
+		t.Errorf("of a roll-up: %+v, %v", got, err)
+	}
+	slices.Reverse(ledgers)
+	if _, err := cost.Scales(q, slices.Values(ledgers)); err == nil {
+		t.Error("ledgers in reverse order are taken")
+	}
+}
+
+// What can't be asked for, or added, is said.
+func TestErrors(t *testing.T) {
+	b := bookOf(t, book)
+	for _, c := range []struct {
+		q    cost.Query
+		want string
+	}{
+		{cost.Query{From: start + 1, To: start + hour}, "window: "},
+		{cost.Query{From: start, To: start}, "window: "},
+		{cost.Query{From: start, To: start + hour, By: []string{"pods"}}, `by: there is no "pods"`},
+		{cost.Query{From: start, To: start + hour, By: []string{"pod", "pod"}}, "twice"},
+		{cost.Query{From: start, To: start + hour, By: []string{"label:"}}, "by: "},
+		{cost.Query{From: start, To: start + hour, Step: "year"}, "step: "},
+		{cost.Query{From: 0, To: start, Step: cost.StepHour}, "step: the window has more than 100000"},
+		{cost.Query{From: start, To: start + hour, Method: "x"}, `unknown method "x"`},
+		{cost.Query{From: start, To: start + hour, Sharing: cost.Sharing{Idle: "all"}}, "share: idle"},
+	} {
+		if _, err := cost.NewBuilder(c.q, b); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.q, err, c.want)
+		}
+	}
+	l, err := cost.MaxRequestUsage.Ledger(smallHour(), cost.NewNames())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, q := range map[string]cost.Query{
+		"method":     {From: start, To: start + hour, Method: cost.RequestOnly},
+		"the window": {From: start + hour, To: start + 2*hour},
+	} {
+		builder, err := cost.NewBuilder(q, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := builder.Add(l); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	builder, err := cost.NewBuilder(cost.Query{From: start, To: start + 3*hour}, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := builder.Add(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := builder.Report(); err == nil || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("an hour twice: %v", err)
+	}
+}
+
+// Hours that nobody tells of are a warning, not a silent zero.
+func TestMissingHours(t *testing.T) {
+	l, err := cost.MaxRequestUsage.Ledger(smallHour(), cost.NewNames())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := report(t, cost.Query{From: start - hour, To: start + 3*hour}, bookOf(t, smallBook), l)
+	if !slices.Contains(r.Warnings, cost.Warning{Name: cost.HoursMissing, Count: 3}) {
+		t.Errorf("%v", r.Warnings)
+	}
+}
+
+// Bad hours are errors that name the row.
+func TestBadHours(t *testing.T) {
+	for name, spoil := range map[string]func(*cost.Hour){
+		`pod`:       func(h *cost.Hour) { h.Workloads[0].CPU.Used = -1 },
+		`"n1"`:      func(h *cost.Hour) { h.Nodes[0].CPU.Allocatable = 1 << 60 },
+		`up for`:    func(h *cost.Hour) { h.Nodes[0].Up = hour + 1 },
+		`too large`: func(h *cost.Hour) { h.Workloads[0].RAM.Used, h.Workloads[1].RAM.Used = 1<<63-1, 1<<63-1 },
+		`more than`: func(h *cost.Hour) { h.Shares[0].Quantity = 1 << 60 },
+		`"pv1"`:     func(h *cost.Hour) { h.Assets[0].Kind = "disk" },
+	} {
+		h := smallHour()
+		spoil(h)
+		if _, err := cost.MaxRequestUsage.Ledger(h, cost.NewNames()); err == nil || name != "pod" && !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
