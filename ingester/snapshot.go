@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/varve-io/varve/pkg/head"
-	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
 	"github.com/varve-io/varve/pkg/wal"
 )
@@ -224,7 +223,7 @@ func (s *snapshots) head(ctx context.Context, id tenant.ID, h *head.Head, open *
 		s.saved[id] = of
 	}
 	all := h.All()
-	if err := s.series(id, all, of.series); err != nil {
+	if err := s.series(id, h, all, of.series); err != nil {
 		return err
 	}
 	of.sealed = append(of.sealed, make([]uint32, len(all)-of.series)...)
@@ -273,18 +272,17 @@ func flush(w *frameWriter, kind byte, payload *[]byte, begin int) error {
 	return err
 }
 
-// series writes the labels of those from first on, as definitions of a batch.
-func (s *snapshots) series(id tenant.ID, all []*head.Series, first int) error {
-	var b series.Builder
-	b.Reset(series.StreamID{}, id)
-	for k := first; k < len(all); k++ {
-		b.Define(series.Number(k), all[k].Labels())
-		if b.Size() >= frameTarget || k == len(all)-1 {
-			if err := s.chunks.write(frameSeries, b.AppendTo(nil), true); err != nil {
-				return err
-			}
-			b.Reset(series.StreamID{}, id)
+// series writes the labels of those from first on.
+func (s *snapshots) series(id tenant.ID, h *head.Head, all []*head.Series, first int) error {
+	var p []byte
+	for first < len(all) {
+		p = binary.AppendUvarint(appendString(p[:0], id.String()), uint64(first))
+		var n int
+		p, n = h.AppendSeries(p, all[first:], frameTarget)
+		if err := s.chunks.write(frameSeries, p, true); err != nil {
+			return err
 		}
+		first += n
 	}
 	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-io/varve/pkg/head"
@@ -66,7 +65,7 @@ func (i *Ingester) loadSnapshot(ctx context.Context, e *epoch) (*loaded, error) 
 		length int64
 		apply  map[byte]func([]byte) error
 	}{
-		{chunks, end.length, map[byte]func([]byte) error{frameSeries: l.defineSeries}},
+		{chunks, end.length, map[byte]func([]byte) error{frameSeries: l.restoreSeries}},
 		{chunks, end.length, map[byte]func([]byte) error{frameSealed: l.restoreSealed}},
 		{open, end.size, map[byte]func([]byte) error{
 			frameOpen: l.restoreOpen, frameShared: l.restoreShared, frameRecord: l.keepRecord, frameStream: l.restoreStream,
@@ -104,36 +103,26 @@ func eachFrame(ctx context.Context, file *os.File, length int64, apply map[byte]
 	return g.Wait()
 }
 
-// defineSeries makes the series of a batch of definitions.
-func (l *loaded) defineSeries(p []byte) error {
-	b, err := series.ParseBatch(p)
-	if err != nil {
-		return err
+// restoreSeries makes the series of a frame.
+func (l *loaded) restoreSeries(p []byte) error {
+	f := fields{p: p}
+	id, err := tenant.Parse(string(f.bytes()))
+	first := f.uvarint()
+	if err != nil || f.bad || first > maxNumber {
+		return fmt.Errorf("%w: series", errSnapshot)
 	}
-	h := l.epoch.head(b.Tenant)
-	var numbers []series.Number
-	var made []*head.Series
-	err = b.Definitions(func(n series.Number, ls []labels.Label) error {
-		if n >= maxNumber {
-			return errSnapshot
-		}
-		s, _, err := h.SeriesOf(ls)
-		numbers, made = append(numbers, n), append(made, s)
-		return err
-	})
-	if err != nil || len(made) == 0 {
-		return err
+	made, err := l.epoch.head(id).RestoreSeries(f.p)
+	if err != nil {
+		return fmt.Errorf("%w: tenant %s: %w", errSnapshot, id, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := l.series[b.Tenant]
-	if most := int(slices.Max(numbers)) + 1; most > len(all) {
+	all := l.series[id]
+	if most := int(first) + len(made); most > len(all) {
 		all = append(all, make([]*head.Series, most-len(all))...)
 	}
-	for k, n := range numbers {
-		all[n] = made[k]
-	}
-	l.series[b.Tenant] = all
+	copy(all[first:], made)
+	l.series[id] = all
 	return nil
 }
 

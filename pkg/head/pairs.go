@@ -125,6 +125,9 @@ func (at *place) locate(p *postings, l *labels.Label) bool {
 // make makes the pair; keep gives the strings that the head may keep.
 func (at *place) make(p *postings, l *labels.Label, keep func(string) string) {
 	if at.name = p.names[l.Name]; at.name == nil {
+		if p.names == nil {
+			p.names = map[string]*name{}
+		}
 		at.name = &name{text: keep(l.Name)}
 		p.names[at.name.text] = at.name
 	}

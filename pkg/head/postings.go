@@ -78,13 +78,8 @@ func (p *postings) get(h *Head, ls []labels.Label, keep func(string) string) (s 
 			return s, false, nil
 		}
 	}
-	switch {
-	case h.sealed.Load():
-		return nil, false, ErrSealed
-	case len(p.series) >= math.MaxInt32, len(p.pairs)+len(ls) > math.MaxInt32, len(ls) > math.MaxUint16:
-		return nil, false, ErrFull
-	case p.names == nil:
-		p.names = map[string]*name{}
+	if err := p.room(h, len(ls)); err != nil {
+		return nil, false, err
 	}
 	for i := range ls {
 		if at[i].pair == nil {
@@ -92,6 +87,17 @@ func (p *postings) get(h *Head, ls []labels.Label, keep func(string) string) (s 
 		}
 	}
 	return p.add(h, at), true, nil
+}
+
+// room tells why no series of so many labels can be made, if none can.
+func (p *postings) room(h *Head, labels int) error {
+	switch {
+	case h.sealed.Load():
+		return ErrSealed
+	case len(p.series) >= math.MaxInt32, len(p.pairs)+labels > math.MaxInt32, labels > math.MaxUint16:
+		return ErrFull
+	}
+	return nil
 }
 
 // find is the series with these pairs, nil if there is none.

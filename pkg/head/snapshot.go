@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
-// A snapshot is written series by series, and read into a head in which the same series were made in the same order:
+// A snapshot is written series by series, and read into a head in which the same series were made (snapshot_series.go):
 //
 //	sealed    uvarint number of chunks, chunk ...
 //	chunk     varint first time, uvarint last time minus first, uvarint length, encoding byte, the chunk
@@ -211,8 +211,7 @@ func (x *exemplars) appendTo(dst []byte) []byte {
 		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(e.Value))
 		dst = binary.AppendUvarint(dst, uint64(e.Labels.Len()))
 		e.Labels.Range(func(l labels.Label) {
-			dst = append(binary.AppendUvarint(dst, uint64(len(l.Name))), l.Name...)
-			dst = append(binary.AppendUvarint(dst, uint64(len(l.Value))), l.Value...)
+			dst = appendString(appendString(dst, l.Name), l.Value)
 		})
 	}
 	return dst

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,6 +22,7 @@ import (
 // snapshots are what a test stores of a head.
 type snapshots struct {
 	counts []int      // chunks of each series that are stored
+	labels [][]byte   // of the series that were new, snapshot by snapshot
 	sealed [][][]byte // of each series what was sealed, snapshot by snapshot
 	open   [][]byte   // of each series, by the last snapshot
 	shared []byte
@@ -28,6 +30,10 @@ type snapshots struct {
 
 func (st *snapshots) take(h *Head) {
 	st.open, st.shared = nil, h.AppendShared(nil)
+	for left := h.All()[len(st.counts):]; len(left) > 0; {
+		p, n := h.AppendSeries(nil, left, 30)
+		st.labels, left = append(st.labels, p), left[n:]
+	}
 	for i, s := range h.All() {
 		if i == len(st.counts) {
 			st.counts, st.sealed = append(st.counts, 0), append(st.sealed, nil)
@@ -42,10 +48,22 @@ func (st *snapshots) take(h *Head) {
 func (st *snapshots) restore(t testing.TB, from *Head, o Options) *Head {
 	t.Helper()
 	h := New(o)
-	for i, old := range from.All()[:len(st.counts)] {
-		s, _, err := h.SeriesLike(old)
-		if err != nil || int(s.Ref()) != i || h.All()[i] != s {
-			t.Fatal(s.Ref(), err)
+	for range 2 { // the second time there are all
+		var made []*Series
+		for _, p := range st.labels {
+			some, err := h.RestoreSeries(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			made = append(made, some...)
+		}
+		if len(made) != len(st.counts) || !slices.Equal(made, h.All()) {
+			t.Fatalf("%d series restored, %d in the head, of %d", len(made), len(h.All()), len(st.counts))
+		}
+	}
+	for i, s := range h.All() {
+		if want := from.All()[i].Labels(); !labels.Equal(s.Labels(), want) {
+			t.Fatalf("%s restored as %s", want, s.Labels())
 		}
 		for _, p := range st.sealed[i] {
 			if rest, err := s.RestoreSealed(append(p, 7)); err != nil || len(rest) != 1 {
@@ -249,6 +267,39 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
+// FuzzRestoreSeries restores any labels.
+func FuzzRestoreSeries(f *testing.F) {
+	for _, p := range seedSnapshots(f).labels {
+		f.Add(p)
+		f.Add(p[:len(p)-1])
+		f.Add(append(p, 2, 1, 1)) // a label twice
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		h := New(Options{})
+		made, err := h.RestoreSeries(p)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFull) {
+				t.Fatal(err)
+			}
+			return
+		}
+		again := New(Options{})
+		written, n := h.AppendSeries(nil, made, len(p)+1<<20)
+		back, err := again.RestoreSeries(written)
+		if err != nil || n != len(made) || len(back) != n {
+			t.Fatal(n, err)
+		}
+		for i, s := range made {
+			if !labels.Equal(s.Labels(), back[i].Labels()) {
+				t.Fatal(s.Labels(), back[i].Labels())
+			}
+		}
+		if _, err := h.Select(context.Background(), everything()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // BenchmarkSnapshot is for series whose open chunk has about 100 bytes.
 func BenchmarkSnapshot(b *testing.B) {
 	const n = 20_000
@@ -268,6 +319,16 @@ func BenchmarkSnapshot(b *testing.B) {
 			s := h.All()[i%n]
 			sealed, _ = s.AppendSealed(sealed[:0], 0)
 			open = s.AppendOpen(open[:0])
+		}
+	})
+	b.Run("labels", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; i < b.N; i += n {
+			p, _ := h.AppendSeries(nil, h.All(), math.MaxInt)
+			b.SetBytes(int64(len(p)) / n)
+			if _, err := New(Options{}).RestoreSeries(p); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 	b.Run("restore", func(b *testing.B) {

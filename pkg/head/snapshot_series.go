@@ -1,0 +1,87 @@
+package head
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// The labels of some series are written together, so that each label stands there once:
+//
+//	series  uvarint number of labels, label ...
+//	label   uvarint 0, name, value: a label that didn't come before; or k, the k-th of those, from 1 on
+//	name    uvarint length, text; so is a value
+
+// AppendSeries appends to dst what RestoreSeries reads: the labels of as many of the series as fit, until dst has about
+// size bytes. It says how many these are, at least one if there is one. All are the head's.
+func (h *Head) AppendSeries(dst []byte, all []*Series, size int) (_ []byte, n int) {
+	pairs := h.index.allPairs()
+	known, made := make([]uint32, len(pairs)), uint32(0)
+	for n = 0; n < len(all) && (n == 0 || len(dst) < size); n++ {
+		numbers := all[n].numbers()
+		dst = binary.AppendUvarint(dst, uint64(len(numbers)))
+		for _, k := range numbers {
+			dst = binary.AppendUvarint(dst, uint64(known[k]))
+			if known[k] == 0 {
+				made++
+				known[k] = made
+				dst = appendString(appendString(dst, pairs[k].Name), pairs[k].Value)
+			}
+		}
+	}
+	return dst, n
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// RestoreSeries makes the series that AppendSeries wrote, where the head doesn't have them yet, and gives them in that
+// order. It reads all of p and keeps nothing of it. The error is ErrCorrupt, ErrSealed or ErrFull.
+func (h *Head) RestoreSeries(p []byte) ([]*Series, error) {
+	d := decoder{p: p}
+	var made []*Series
+	var known, at []place
+	x := &h.index
+	x.mtx.Lock()
+	defer x.mtx.Unlock()
+	for len(d.p) > 0 {
+		n := d.uvarint()
+		if err := x.room(h, int(min(n, uint64(len(d.p))))); err != nil {
+			return nil, err
+		}
+		at = at[:0]
+		for ; n > 0 && !d.bad; n-- {
+			switch k := d.uvarint(); {
+			case k == 0:
+				known = append(known, d.place(x))
+				at = append(at, known[len(known)-1])
+			case k <= uint64(len(known)):
+				at = append(at, known[k-1])
+			default:
+				d.bad = true
+			}
+		}
+		if d.bad {
+			break
+		}
+		s := x.find(x.hashOf(at), at)
+		if s == nil {
+			s = x.add(h, at)
+		}
+		made = append(made, s)
+	}
+	_, err := d.rest("labels")
+	return made, err
+}
+
+// place reads a label, and finds or makes its place.
+func (d *decoder) place(x *postings) place {
+	l := labels.Label{Name: d.text(), Value: d.text()}
+	var at place
+	if !d.bad && !at.locate(x, &l) {
+		at.make(x, &l, strings.Clone)
+	}
+	return at
+}
