@@ -18,8 +18,8 @@ import (
 
 func testOptions(dir string) (*options, *cluster.Cluster) {
 	begin := int64(1_767_225_600_000) // 2026-01-01
-	o := &options{dir: dir, config: cluster.Config{Seed: 3, Name: "sim", Nodes: 3, Pods: 20, Span: cluster.Span{From: begin, To: begin + 3*hour},
-		Faults: true, Twins: true, NodeExporter: true}}
+	o := &options{dir: dir, config: cluster.Config{Seed: 3, Name: "sim", Nodes: 2, Pods: 8, Span: cluster.Span{From: begin, To: begin + 5*hour/2},
+		Life: hour, Faults: true, Twins: true, NodeExporter: true}}
 	return o, cluster.Random(o.config)
 }
 

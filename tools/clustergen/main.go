@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,6 +32,7 @@ const usage = `usage:
 `
 
 func main() {
+	debug.SetGCPercent(40) // a large cluster's description is most of the memory
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
@@ -82,7 +84,7 @@ func (o *options) parse(verb string, args []string) error {
 	f.StringVar(&o.from, "from", "-6h", "begin: RFC 3339, a date, or a duration before now; of openb, when the trace begins")
 	f.StringVar(&o.to, "to", "now", "end; not used with -openb")
 	f.DurationVar(&o.interval, "interval", 15*time.Second, "time between two scrapes")
-	life := f.Duration("life", 0, "of a pod on average; 0 = half of the span, at most a week")
+	life := f.Duration("life", 24*time.Hour, "of a pod on average")
 	f.BoolVar(&o.config.NodeExporter, "node-exporter", false, "add node-exporter: three series for each CPU")
 	f.BoolVar(&o.config.Faults, "faults", false, "let scrapers be down and scrapes fail")
 	f.BoolVar(&o.config.Twins, "twins", false, "two scrapers with replica labels, two cAdvisor jobs, three shards of kube-state-metrics")

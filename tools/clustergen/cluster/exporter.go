@@ -164,7 +164,7 @@ func (v *view) devicesOf(value func(d *Device) func(int64) float64) {
 		for gpu := range int(n.Capacity.GPU) {
 			uuid := digest(n.ProviderID + itoa(gpu))
 			base := []string{"gpu", itoa(gpu), "device", "nvidia" + itoa(gpu), "UUID", "GPU-" + uuid[:8] + "-" + uuid[8:12], "Hostname", n.Name,
-				"modelName", n.GPUModel, "DCGM_FI_DRIVER_VERSION", "570.133.20", "namespace", "gpu-operator", "pod", "nvidia-dcgm-exporter-" + uuid[:5],
+				"pci_bus_id", "00000000:0" + itoa(gpu) + ":00.0", "modelName", n.GPUModel, "DCGM_FI_DRIVER_VERSION", "570.133.20", "namespace", "gpu-operator", "pod", "nvidia-dcgm-exporter-" + uuid[:5],
 				"container", "nvidia-dcgm-exporter"}
 			free := n.From
 			for _, h := range held[gpu] {

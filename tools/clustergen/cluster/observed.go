@@ -80,18 +80,23 @@ func (g *grid) outage(t int64) int64 {
 
 // gauge is a shape as scrapes tell it while a thing lives, in the hour.
 func (o *observer) gauge(g *grid, s Shape, life Span) []piece {
+	return within(o.around(g, s, life), o.hour)
+}
+
+// around is gauge with what its pieces have before and after the hour.
+func (o *observer) around(g *grid, s Shape, life Span) []piece {
 	if g == nil || !s.Set() {
 		return nil
 	}
 	var out []piece
 	for _, h := range g.holds(life, o.hour) {
-		out = append(out, within(g.told(s, life, h), o.hour)...)
+		out = append(out, g.told(s, h)...)
 	}
 	return out
 }
 
 // told are the values of a shape in a hold: each from the first scrape that has it.
-func (g *grid) told(s Shape, life Span, h heldSpan) []piece {
+func (g *grid) told(s Shape, h heldSpan) []piece {
 	var out []piece
 	for _, p := range s.pieces(nil, Span{h.first, h.last + 1}) {
 		t, ok := g.first(Span{p.From, h.last + 1})
@@ -109,59 +114,43 @@ func (g *grid) told(s Shape, life Span, h heldSpan) []piece {
 	return out
 }
 
-// alive is when the pod is seen to hold its node, in the hour.
-func (o *observer) alive(p *Pod) []piece {
-	var out []piece
-	for _, h := range o.podHolds(p) {
-		out = appendPiece(out, piece{h.clip(o.hour), 1})
-	}
-	return out
-}
-
-type podHold struct {
-	Span
-	heldSpan
-}
-
-// podHolds are the holds of a pod's series while it has a node, and how long it is alive in each.
-func (o *observer) podHolds(p *Pod) []podHold {
+// lived is a pod's life as it is seen: from its scheduled time to its completion time, its last marker, or its last scrape.
+func (o *observer) lived(p *Pod) Span {
 	g := o.grid(stateMetrics, o.shard(p.UID))
-	if g == nil || p.Scheduled == 0 {
-		return nil
+	if g == nil || p.Node < 0 || p.Scheduled == 0 {
+		return Span{}
 	}
-	var out []podHold
 	life := Span{p.Scheduled, orForever(p.Removed)}
-	for _, h := range g.holds(life, o.hour) {
-		s := Span{h.first, h.last}
-		if h.first-p.Scheduled <= g.bridge() {
-			s.From = p.Scheduled
-		}
-		if h.marked {
-			s.To = h.end
-		}
-		if p.Completed > 0 && h.last >= p.Completed {
-			s.To = min(s.To, p.Completed)
-		}
-		if !s.empty() {
-			out = append(out, podHold{s, h})
-		}
+	last, ok := g.last(life)
+	if !ok {
+		return Span{}
 	}
-	return out
+	if p.Completed > 0 && last >= p.Completed {
+		return Span{p.Scheduled, p.Completed}
+	}
+	if g.marks(last + g.interval) {
+		last += g.interval
+	}
+	return Span{p.Scheduled, last}
 }
 
-// requested is a request or limit of a pod as told while it is alive.
+// alive is the life in the hour.
+func (o *observer) alive(p *Pod) []piece {
+	return within([]piece{{o.lived(p), 1}}, o.hour)
+}
+
+// requested is a request or limit of a pod as told while it is alive. The first scrape tells back to the begin, if a bridge reaches so far.
 func (o *observer) requested(p *Pod, s Shape) []piece {
 	g := o.grid(stateMetrics, o.shard(p.UID))
 	if g == nil || !s.Set() {
 		return nil
 	}
-	var out []piece
-	for _, h := range o.podHolds(p) {
-		told := g.told(s, p.life(), h.heldSpan)
-		told[0].From = min(told[0].From, h.From)
-		out = append(out, within(told, h.clip(o.hour))...)
+	told := o.around(g, s, p.life())
+	first, _ := g.first(p.life())
+	if len(told) > 0 && told[0].From == first && first > p.Scheduled && first-p.Scheduled <= g.bridge() {
+		told[0].From = p.Scheduled
 	}
-	return out
+	return within(told, o.lived(p).clip(o.hour))
 }
 
 // cpu are the slopes of a container's runs.
@@ -233,17 +222,21 @@ func (o *observer) memory(p *Pod, c *Container) []piece {
 	return out
 }
 
-// follow appends pieces of a later run, which end those of an earlier one that was not seen to end.
-func follow(to, ps []piece) []piece {
-	if len(ps) > 0 {
-		for n := len(to); n > 0 && to[n-1].To > ps[0].From; n = len(to) {
-			if to[n-1].To = ps[0].From; !to[n-1].empty() {
-				break
-			}
-			to = to[:n-1]
-		}
+// follow lays pieces of a later run over those of an earlier one that was not seen to end.
+func follow(earlier, later []piece) []piece {
+	if len(later) == 0 || len(earlier) == 0 || earlier[len(earlier)-1].To <= later[0].From {
+		return append(earlier, later...)
 	}
-	return append(to, ps...)
+	out := []piece{}
+	cut(Span{min(earlier[0].From, later[0].From), max(earlier[len(earlier)-1].To, later[len(later)-1].To)}, [][]piece{earlier, later},
+		func(s Span, values []int64) {
+			if _, ok := valueAt(later, s.From); ok {
+				out = appendPiece(out, piece{s, values[1]})
+			} else if _, ok := valueAt(earlier, s.From); ok {
+				out = appendPiece(out, piece{s, values[0]})
+			}
+		})
+	return out
 }
 
 func (s Shape) orZero() Shape {
@@ -270,42 +263,65 @@ func (o *observer) busy(p *Pod, c *Container) []piece {
 	return out
 }
 
-// node is up from the first scrape that has it to its last marker.
+// node is up from its creation, or the first scrape that has it if that is more than a bridge later, to its last marker, or until
+// the next node of its name was created.
 func (o *observer) node(n *Node) NodeTruth {
 	t := NodeTruth{Name: n.Name, Provider: n.ProviderID}
 	real := n.clip(o.hour)
 	t.Real = n.uptime(real.length(), real.length())
-	up, known := o.up(o.grid(stateMetrics, o.shard(n.Name)), n.Span)
+	g := o.grid(stateMetrics, o.shard(n.Name))
+	up := created(g, n.Span)
+	for i := range o.Nodes {
+		if next := &o.Nodes[i]; next.Name == n.Name && next.From > n.From {
+			if after := created(g, next.Span); !after.empty() {
+				up.To = min(up.To, after.From)
+			}
+		}
+	}
+	known := int64(0)
+	up = up.clip(o.hour)
+	if !up.empty() {
+		for _, h := range g.holds(n.Span, o.hour) {
+			known += Span{h.first, h.end}.clip(up).length()
+		}
+		if first, _ := g.first(n.Span); first > up.From {
+			known += min(first, up.To) - up.From
+		}
+	}
 	t.Observed = n.uptime(up.length(), known)
 	return t
 }
 
-// up is when a thing is seen to be there, gaps included, in the hour, and how long of it without gaps.
-func (o *observer) up(g *grid, life Span) (up Span, known int64) {
+// seen is from the first scrape of a thing to its last marker, or last scrape, gaps included.
+func (g *grid) seen(life Span) Span {
 	if g == nil {
-		return Span{}, 0
+		return Span{}
 	}
 	first, ok := g.first(life)
 	if !ok {
-		return Span{}, 0
+		return Span{}
 	}
 	last, _ := g.last(life)
-	end := last
 	if g.marks(last + g.interval) {
-		end += g.interval
+		last += g.interval
 	}
-	up = Span{first, end}.clip(o.hour)
-	for _, h := range g.holds(life, o.hour) {
-		known += Span{h.first, h.end}.clip(up).length()
+	return Span{first, last}
+}
+
+// created is seen from the creation on, if that isn't more than a bridge before the first scrape.
+func created(g *grid, life Span) Span {
+	s := g.seen(life)
+	if !s.empty() && s.From-life.From <= g.bridge() {
+		s.From = life.From
 	}
-	return up, known
+	return s
 }
 
 func (n *Node) uptime(up, known int64) Uptime {
 	times := func(v, unit int64) *big.Int { return new(big.Int).Mul(big.NewInt(v*unit), big.NewInt(up)) }
 	c, a := n.Capacity, n.Allocatable
 	return Uptime{Up: up, Blind: up - known, CPU: times(c.CPU, 1), Memory: times(c.Memory, 1), GPU: times(c.GPU, 1000),
-		AllocatableCPU: times(min(a.CPU, c.CPU), 1), AllocatableMemory: times(min(a.Memory, c.Memory), 1), AllocGPUs: times(min(a.GPU, c.GPU), 1000)}
+		AllocatableCPU: times(min(a.CPU, c.CPU), 1), AllocatableMemory: times(min(a.Memory, c.Memory), 1), AllocatableGPU: times(min(a.GPU, c.GPU), 1000)}
 }
 
 // volume is shared by the pods that mount it.
@@ -317,16 +333,18 @@ func (o *observer) volume(vol *Volume) AssetTruth {
 			told[p.UID] = o.alive(p)
 		}
 	}
-	up, _ := o.up(o.grid(stateMetrics, o.shard(vol.Name)), vol.Span)
-	size := o.gauge(o.grid(stateMetrics, o.shard(vol.Name)), vol.Size, vol.Span)
+	g := o.grid(stateMetrics, o.shard(vol.Name))
 	return AssetTruth{Namespace: vol.Namespace, Name: vol.Name,
 		Real:     share(vol.Size.pieces(nil, vol.clip(o.hour)), was),
-		Observed: share(stretch(size, up), told)}
+		Observed: share(stretch(o.around(g, vol.Size, vol.Span), g.seen(vol.Span).clip(o.hour)), told)}
 }
 
 // stretch lets values hold through gaps, within a span.
 func stretch(ps []piece, in Span) []piece {
 	ps = within(ps, in)
+	if len(ps) > 0 {
+		ps[0].From = in.From
+	}
 	for i := range ps {
 		if i+1 < len(ps) {
 			ps[i].To = ps[i+1].From
@@ -351,8 +369,7 @@ func (o *observer) balancer(s *Service) AssetTruth {
 		was[p.UID] = within([]piece{{p.ready(), 1}}, o.hour)
 		told[p.UID] = o.gauge(g, Constant(1), p.ready().clip(s.Span))
 	}
-	up, _ := o.up(g, s.Span)
 	t.Real = share(within([]piece{{s.Span, 1}}, o.hour), was)
-	t.Observed = share(within([]piece{{up, 1}}, o.hour), told)
+	t.Observed = share(within([]piece{{g.seen(s.Span), 1}}, o.hour), told)
 	return t
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"math/big"
+	"math/bits"
 	"slices"
 )
 
@@ -11,31 +12,18 @@ type slope struct {
 	a, b int64
 }
 
-// at is the total at a time within the span, rounded half up. An increase times milliseconds fits 63 bits for 2,000 cores over a
-// bridge of an hour.
+// at is the total at a time within the span, rounded down: of an amount times milliseconds of 128 bits, as bytes need them.
 func (s slope) at(t int64) int64 {
-	n, d := s.b-s.a, s.To-s.From
-	if n%d == 0 {
-		return s.a + n/d*(t-s.From)
-	}
-	return s.a + (2*n*(t-s.From)+d)/(2*d)
+	hi, lo := bits.Mul64(uint64(s.b-s.a), uint64(t-s.From))
+	q, _ := bits.Div64(hi, lo, uint64(s.To-s.From))
+	return s.a + int64(q)
 }
 
-// even makes slopes of rates. Their totals begin at 0: only bytes times milliseconds could exceed 63 bits, so they stay rates within
-// one piece of at most an hour, which is below 2⁶² for a tebibyte.
+// even makes slopes of rates, each from 0: a tebibyte for an hour is below 2⁶².
 func even(ps []piece) []slope {
 	out := make([]slope, 0, len(ps))
 	for _, p := range ps {
 		out = append(out, slope{p.Span, 0, p.v * p.length()})
-	}
-	return out
-}
-
-// mask is the part of pieces during which others are, whatever these say.
-func mask(ps, during []piece) []piece {
-	var out []piece
-	for _, d := range during {
-		out = append(out, within(ps, d.Span)...)
 	}
 	return out
 }

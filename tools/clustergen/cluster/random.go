@@ -17,7 +17,7 @@ type Config struct {
 	Nodes, Pods int
 	// Interval of all jobs, 15 s if 0.
 	Interval int64
-	// Life is how long a pod lives on average: half of the span, at most a week, if 0.
+	// Life is how long a pod lives on average, a day if 0. Jobs' pods live for an hour at most on average.
 	Life int64
 	// NodeExporter adds its series: hundreds for each node.
 	NodeExporter bool
@@ -36,7 +36,7 @@ func Random(cfg Config) *Cluster {
 		cfg.Interval = 15_000
 	}
 	if cfg.Life == 0 {
-		cfg.Life = max(min((cfg.To-cfg.From)/2, 7*24*hour), 1)
+		cfg.Life = 24 * hour
 	}
 	cfg.Nodes = max(cfg.Nodes, 1)
 	g := &generator{Config: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x76617276))}
@@ -63,6 +63,7 @@ type generator struct {
 	machines [][]int // of each machine its nodes, one after another
 	slots    int
 	works    int
+	daemons  int // slots of DaemonSets
 }
 
 // chance is true with a probability of 1 in n.

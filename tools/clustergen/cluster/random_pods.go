@@ -41,8 +41,12 @@ func (g *generator) workload(most int) int {
 	}
 	slots := min(1+g.rng.IntN(8), most)
 	if t.kind == "DaemonSet" {
-		t.hostNetwork, t.gpu = g.chance(2), false
-		slots = min(g.Nodes, most)
+		if g.daemons += g.Nodes; g.daemons > g.Nodes && g.daemons > g.Pods/4 {
+			t.kind = "Deployment"
+		} else {
+			t.hostNetwork, t.gpu = g.chance(2), false
+			slots = min(g.Nodes, most)
+		}
 	}
 	least := slots
 	if t.kind == "Deployment" {

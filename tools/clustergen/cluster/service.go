@@ -37,10 +37,19 @@ func serviceFamilies() []family {
 			for _, i := range s.Pods {
 				p := &v.Pods[i]
 				put(p.ready(), one, "endpointslice", s.slice(), "address", p.IP, "ready", "true", "serving", "true", "terminating", "false",
-					"targetref_kind", "Pod", "targetref_name", p.Name, "targetref_namespace", p.Namespace)
+					"targetref_kind", "Pod", "targetref_name", p.Name, "targetref_namespace", p.Namespace,
+					"endpoint_nodename", v.nodeOf(p).Name, "endpoint_zone", v.nodeOf(p).Zone)
 			}
 		}),
 	}
+}
+
+// nodeOf is a pod's node, or nothing.
+func (c *Cluster) nodeOf(p *Pod) *Node {
+	if p.Node < 0 {
+		return &Node{}
+	}
+	return &c.Nodes[p.Node]
 }
 
 // ready is how long the pod is behind its services.

@@ -9,25 +9,25 @@ const PodContainer = "__pod__"
 
 // Truth is what is true of one UTC hour, in the order of the description. Each row is there twice.
 //
-// Real is what happened: a pod holds its resources from Scheduled to Completed or Removed, requests and usage are what the
+// Real is what happened, watched or not: a pod holds its resources from Scheduled to Completed or Removed, requests and usage are what the
 // description says at each instant, and nothing is unknown.
 //
-// Observed is what samples of the first scraper and first job can tell, with these rules. T is the scrape interval, the
-// bridge max(5 min, 4T), a hold a time without a gap between scrapes beyond the bridge, and without a marker.
-//   - A gauge has the value of the latest scrape. A hold begins at its first scrape and ends at the marker, or when the last scrape is a
-//     bridge old.
-//   - A pod is alive in the holds of its series. The first scrape of a hold tells back to the scheduled time if that is no further
-//     away than the bridge; requests and limits have then the values of that scrape. A hold without a marker ends at its last scrape. From
-//     the completion time on the pod is not alive, if it was scraped while Succeeded or Failed. A pod that was never scraped while it had a
-//     node doesn't exist.
+// Observed is what samples of the first scraper and the first job of each kind can tell, with these rules. The bridge is
+// max(5 min, 4 × interval of the job).
+//   - A gauge has the value of the latest scrape, until its marker, or until that scrape is a bridge old.
+//   - A pod is alive from its scheduled time to its completion time, if it was scraped since; else to its last marker, or its last scrape
+//     if there is none. One that was never scraped while it had a node doesn't exist. Its first scrape tells back to the scheduled
+//     time, if a bridge reaches so far. Gaps of scrapes don't end a life, but requests are unknown in them, and count as 0.
 //   - CPU increases evenly between two scrapes of a run at most a bridge apart, marker or not, and between the run's start and its
-//     first scrape if they are. The total since the run's start is rounded to core-microseconds, half up, where it is asked for:
-//     at the ends of the hour, of the pod's life, and where the request changes. At scrapes it is an integer. Between other
-//     scrapes usage is unknown.
-//   - A node is up from its first scrape to its last marker (its last scrape if there is none), gaps included; Blind are the gaps
-//     between holds. The same for volumes and load balancers, without Blind.
+//     first scrape if they are. Between others usage is unknown. The increase is rounded down to core-microseconds where it is asked
+//     for: at the ends of the hour, of the pod's life, and where the request changes.
+//   - A node is up from its creation, or its first scrape if that is more than a bridge later, to its last marker (its last scrape if
+//     there is none), gaps included, and at most until another one of its name is created. Blind are the gaps that no bridge
+//     reaches over. Volumes and load balancers are there from the first scrape to the last marker.
 //   - Unused is the sum of max(request − usage, 0) over the parts on which both are known and even; Unknown is the request while alive and
 //     usage is unknown.
+//
+// A reader of one hour that looks no further than some time around it can't tell the gaps that are longer than that.
 type Truth struct {
 	// Hour is its start in Unix milliseconds.
 	Hour       int64
@@ -37,13 +37,12 @@ type Truth struct {
 	Volumes, Balancers []AssetTruth
 }
 
-// ContainerTruth is one container in one hour, or what is beyond the containers of its pod.
+// ContainerTruth is one container in one hour, sidecars included, or what is beyond the containers of its pod: requests of init containers
+// as far as they are more, the overhead, and the usage of init containers.
 type ContainerTruth struct {
 	Namespace, Pod, UID, Container string
 	Node, Provider                 string
-	// Init containers that aren't sidecars have usage and no request: theirs is in the pod's effective one.
-	Init           bool
-	Real, Observed Holding
+	Real, Observed                 Holding
 }
 
 // Holding are a container's integrals. CPU and GPU are in microseconds of one, Memory in byte-milliseconds.
@@ -68,10 +67,10 @@ type NodeTruth struct {
 
 // Uptime of a node in milliseconds, and the integrals of what it has; allocatable is at most capacity.
 type Uptime struct {
-	Up, Blind                    int64
-	CPU, Memory, GPU             *big.Int
-	AllocatableCPU               *big.Int
-	AllocatableMemory, AllocGPUs *big.Int
+	Up, Blind                         int64
+	CPU, Memory, GPU                  *big.Int
+	AllocatableCPU                    *big.Int
+	AllocatableMemory, AllocatableGPU *big.Int
 }
 
 // AssetTruth is a volume or load balancer in one hour.
@@ -88,11 +87,8 @@ type Shared struct {
 
 // Truth of the hour that begins at a time. Things that are not in it in either way have no row.
 func (c *Cluster) Truth(start int64) *Truth {
-	o := &observer{Cluster: c, hour: Span{start, start + hour}.clip(c.Span), grids: map[sourceKey]*grid{}}
+	o := &observer{Cluster: c, hour: Span{start, start + hour}, grids: map[sourceKey]*grid{}}
 	t := &Truth{Hour: start}
-	if o.hour.empty() {
-		return t
-	}
 	for i := range c.Pods {
 		if p := &c.Pods[i]; p.Node >= 0 && !p.life().clip(o.hour).empty() || o.ends(p) {
 			t.Containers = append(t.Containers, o.pod(p)...)
@@ -136,27 +132,25 @@ func (o *observer) pod(p *Pod) []ContainerTruth {
 		return r
 	}
 	var rows []ContainerTruth
-	for i := range p.InitContainers {
-		r := row(p.InitContainers[i].Name)
-		r.Init = !p.InitContainers[i].Sidecar
-		o.container(&r, p, &p.InitContainers[i], seen)
+	add := func(c *Container) {
+		r := row(c.Name)
+		o.container(&r, p, c, seen)
 		rows = append(rows, r)
+	}
+	beyond := p.Overhead != Amounts{}
+	for i := range p.InitContainers {
+		if c := &p.InitContainers[i]; c.Sidecar {
+			add(c)
+		} else {
+			beyond = true
+		}
 	}
 	for i := range p.Containers {
-		r := row(p.Containers[i].Name)
-		o.container(&r, p, &p.Containers[i], seen)
-		rows = append(rows, r)
+		add(&p.Containers[i])
 	}
-	r := row(PodContainer)
-	rest := func(alive []piece, of func(Shape) []piece) (cpu, memory Held) {
-		cpu = hold(p.beyond(alive, of, p.Overhead.CPU, func(c *Container) Shape { return c.RequestCPU }), nil, alive)
-		memory = hold(p.beyond(alive, of, p.Overhead.Memory, func(c *Container) Shape { return c.RequestMemory }), nil, alive)
-		return cpu, memory
-	}
-	r.Real.CPU, r.Real.Memory = rest(real, func(s Shape) []piece { return s.pieces(nil, o.hour) })
-	r.Observed.CPU, r.Observed.Memory = rest(seen, func(s Shape) []piece { return o.requested(p, s) })
-	r.Real.GPU, r.Observed.GPU = hold(nil, nil, nil), hold(nil, nil, nil)
-	if r.Real.CPU.Request.Sign()+r.Real.Memory.Request.Sign()+r.Observed.CPU.Request.Sign()+r.Observed.Memory.Request.Sign() > 0 {
+	if beyond {
+		r := row(PodContainer)
+		o.beyond(&r, p, real, seen)
 		rows = append(rows, r)
 	}
 	return rows
@@ -169,12 +163,7 @@ func (o *observer) container(r *ContainerTruth, p *Pod, c *Container, seen []pie
 	if life.empty() {
 		real = nil
 	}
-	request := func(s Shape) (was, told []piece) {
-		if r.Init {
-			return nil, nil
-		}
-		return s.pieces(nil, life), mask(o.requested(p, s), seen)
-	}
+	request := func(s Shape) (was, told []piece) { return s.pieces(nil, life), o.requested(p, s) }
 	cpu, cpuTold := request(c.RequestCPU)
 	memory, memoryTold := request(c.RequestMemory)
 	limit, limitTold := request(c.LimitCPU)
@@ -223,33 +212,4 @@ func (c *Container) busy(p *Pod, in Span) []piece {
 		all = append(all, c.GPUs[i].Busy.pieces(nil, in.clip(p.sandbox())))
 	}
 	return sum(in, all)
-}
-
-// beyond is max(max(init), containers + sidecars) + overhead − (containers + sidecars), while alive.
-func (p *Pod) beyond(alive []piece, of func(Shape) []piece, overhead int64, request func(*Container) Shape) []piece {
-	var usual, inits [][]piece
-	for i := range p.Containers {
-		usual = append(usual, of(request(&p.Containers[i])))
-	}
-	for i := range p.InitContainers {
-		if ps := of(request(&p.InitContainers[i])); p.InitContainers[i].Sidecar {
-			usual = append(usual, ps)
-		} else {
-			inits = append(inits, ps)
-		}
-	}
-	var out []piece
-	for _, a := range alive {
-		cut(a.Span, append(append([][]piece{}, usual...), inits...), func(s Span, values []int64) {
-			total, most := int64(0), int64(0)
-			for _, v := range values[:len(usual)] {
-				total += v
-			}
-			for _, v := range values[len(usual):] {
-				most = max(most, v)
-			}
-			out = appendPiece(out, piece{s, max(most-total, 0) + overhead})
-		})
-	}
-	return out
 }
