@@ -32,7 +32,14 @@ type importer struct {
 // importData backfills what the argument names. Blocks keep their IDs, so that a repeated import skips those that are
 // there or have been. What comes from a write-ahead log, from text, or from a block with deletions makes new blocks each
 // time: a repeated import adds the same samples again, which queries see once and the compactor merges.
-func importData(ctx context.Context, s *session) (err error) {
+func (p *program) importData(ctx context.Context, args []string) error {
+	o := defaults()
+	a := o.asked()
+	a.begins = true
+	return p.session(ctx, a, args, func(ctx context.Context, s *session) error { return importData(ctx, s, o.Scratch) })
+}
+
+func importData(ctx context.Context, s *session, scratch string) (err error) {
 	if err := s.needTenant(); err != nil {
 		return err
 	}
@@ -47,7 +54,7 @@ func importData(ctx context.Context, s *session) (err error) {
 	if im.cat, err = s.store.Sync(ctx, s.tenant); err != nil {
 		return err
 	}
-	if im.scratch, err = os.MkdirTemp(s.opts.Scratch, "varvectl-import-"); err != nil {
+	if im.scratch, err = os.MkdirTemp(scratch, "varvectl-import-"); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(im.scratch)) }()

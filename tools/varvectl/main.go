@@ -1,4 +1,4 @@
-// Command varvectl looks into a bucket, brings data into it, and asks a running Varve why writes were limited. On
+// Command varvectl looks into a bucket, brings data into it, reports cost out of it, and asks a running Varve why writes were limited. On
 // a bucket it works by itself and needs no running Varve; running ones see what it did at their next look at the catalog.
 //
 //	varvectl bucket ls      -bucket.dir=/var/lib/varve/bucket                  all tenants
@@ -7,6 +7,7 @@
 //	varvectl bucket verify  -bucket.dir=... -tenant=team-a [BLOCK...]          read every byte of blocks
 //	varvectl bucket remove  -bucket.dir=... -tenant=team-a BLOCK...            take blocks out of the catalog
 //	varvectl tsdb import    -bucket.dir=... -tenant=team-a DATA_DIR|FILE       backfill
+//	varvectl cost report    -bucket.dir=... -tenant=team-a -window=2026-01-01,2026-02-01 -by=namespace
 //	varvectl explain-write  TENANT -url=http://127.0.0.1:9009[,...]            why writes were limited or dropped
 //	varvectl certs          DIR NAME...                                        certificates for a cluster's members
 //	varvectl config                                                            how to check a configuration
@@ -36,11 +37,12 @@ const usage = `usage:
   varvectl bucket verify  [options] [BLOCK...]          read blocks wholly and report damage
   varvectl bucket remove  [options] BLOCK...            take blocks out of the catalog; their data is deleted later
   varvectl tsdb import    [options] DATA_DIR|BLOCK|FILE backfill from a Prometheus data directory, a block, or OpenMetrics text
+  varvectl cost report    [options]                     what clusters cost, and whose that was, out of blocks
   varvectl explain-write  TENANT [-url=URL,...]         why a tenant's writes were limited or dropped; name each distributor
   varvectl certs          DIR NAME...                   make certificates for a cluster's members, named by host or address
   varvectl config                                       how to check a configuration
 
-Each command of bucket and tsdb prints its options with -help.
+Each command of bucket, tsdb and cost prints its options with -help.
 `
 
 const configHelp = `The varve binary knows its own configuration:
@@ -107,7 +109,9 @@ func (p *program) command(ctx context.Context, args []string) error {
 		case "bucket remove":
 			return p.with(ctx, args[2:], remove)
 		case "tsdb import":
-			return p.session(ctx, args[2:], true, importData)
+			return p.importData(ctx, args[2:])
+		case "cost report":
+			return p.costReport(ctx, args[2:])
 		}
 	}
 	return fmt.Errorf("no such command\n%s", usage)

@@ -28,13 +28,22 @@ type options struct {
 	Bucket  bucket.Config `yaml:"bucket" help:"Where the blocks are."`
 }
 
+// asked is what a command was asked for: options, a pointer to a struct with defaults, of which it has these.
+type asked struct {
+	options any
+	tenant  *string
+	dataDir *string
+	bucket  *bucket.Config
+	begins  bool    // a local bucket
+	instead *string // what is read instead of a bucket, if it is something
+}
+
 // session is an open bucket and what a command was asked for.
 type session struct {
 	*program
 	bkt    bucket.Bucket
 	store  *catalog.Store
 	logger *slog.Logger
-	opts   options
 	tenant tenant.ID // zero if none was named
 	args   []string
 }
@@ -42,48 +51,56 @@ type session struct {
 // with opens the bucket that the arguments name for a command. A local bucket must be there: a name that is mistyped
 // is no empty bucket.
 func (p *program) with(ctx context.Context, args []string, command func(context.Context, *session) error) error {
-	return p.session(ctx, args, false, command)
+	return p.session(ctx, defaults().asked(), args, command)
 }
 
-// session is with; begins lets the command begin a local bucket.
-func (p *program) session(ctx context.Context, args []string, begins bool, command func(context.Context, *session) error) error {
-	opts := options{DataDir: "data", Bucket: bucket.Default()}
-	loaded, err := p.load(&opts, args)
+func defaults() *options { return &options{DataDir: "data", Bucket: bucket.Default()} }
+
+func (o *options) asked() asked {
+	return asked{options: o, tenant: &o.Tenant, dataDir: &o.DataDir, bucket: &o.Bucket}
+}
+
+// session fills the options and calls the command with an open bucket.
+func (p *program) session(ctx context.Context, a asked, args []string, command func(context.Context, *session) error) error {
+	loaded, err := p.load(a.options, args)
 	if err != nil {
 		return err
 	}
 	if loaded.Help {
-		text, err := config.Usage(&opts)
+		text, err := config.Usage(a.options)
 		fmt.Fprintf(p.out, "%s\n%s", usage, text)
 		return err
 	}
 	if loaded.Print {
 		return loaded.WriteYAML(p.out)
 	}
-	s := &session{program: p, opts: opts, args: loaded.Args, logger: slog.New(slog.NewTextHandler(p.notice, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	if opts.Tenant != "" {
-		if s.tenant, err = tenant.Parse(opts.Tenant); err != nil {
+	s := &session{program: p, args: loaded.Args, logger: slog.New(slog.NewTextHandler(p.notice, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if *a.tenant != "" {
+		if s.tenant, err = tenant.Parse(*a.tenant); err != nil {
 			return fmt.Errorf("-tenant: %w", err)
 		}
 	}
-	if err := s.open(begins); err != nil {
+	if a.instead != nil && *a.instead != "" {
+		return command(ctx, s)
+	}
+	if err := s.open(a); err != nil {
 		return err
 	}
 	return errors.Join(command(ctx, s), s.bkt.Close())
 }
 
-func (s *session) open(begins bool) (err error) {
-	if s.opts.Bucket.Type == bucket.TypeLocal {
-		dir := s.opts.Bucket.Dir
+func (s *session) open(a asked) (err error) {
+	if a.bucket.Type == bucket.TypeLocal {
+		dir := a.bucket.Dir
 		if dir == "" {
-			dir = filepath.Join(s.opts.DataDir, "bucket")
+			dir = filepath.Join(*a.dataDir, "bucket")
 		}
-		if _, err := os.Stat(dir); err != nil && !begins { // opening would make it
+		if _, err := os.Stat(dir); err != nil && !a.begins { // opening would make it
 			return fmt.Errorf("open local bucket: %w", err)
 		}
 	}
 	reg := prometheus.NewRegistry()
-	if s.bkt, err = bucket.Open(s.opts.Bucket, s.opts.DataDir, s.logger, reg); err != nil {
+	if s.bkt, err = bucket.Open(*a.bucket, *a.dataDir, s.logger, reg); err != nil {
 		return err
 	}
 	s.store, err = catalog.New(s.bkt, time.Now, s.logger, reg)
@@ -91,7 +108,7 @@ func (s *session) open(begins bool) (err error) {
 }
 
 // load fills the options: from the server's file, then environment, then flags.
-func (p *program) load(opts *options, args []string) (*config.Loaded, error) {
+func (p *program) load(opts any, args []string) (*config.Loaded, error) {
 	file, args, err := p.configFile(args)
 	if err != nil {
 		return nil, err
@@ -144,7 +161,7 @@ func (p *program) configFile(args []string) (file string, rest []string, err err
 }
 
 // readServerFile takes data_dir and bucket from a file that has all options of the server.
-func readServerFile(file string, opts *options) error {
+func readServerFile(file string, opts any) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
