@@ -54,6 +54,8 @@ func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
 		owners:     map[ownerName]owner{},
 		namespaces: map[namespaceName]*dims{},
 		clusters:   map[string]*clusterFacts{},
+		volumes:    map[assetName]*asset{},
+		balancers:  map[assetName]*asset{},
 		starts:     map[uint64]int64{},
 		warnings:   warnings{},
 	}
@@ -74,12 +76,16 @@ type joiner struct {
 	owners     map[ownerName]owner
 	namespaces map[namespaceName]*dims
 	clusters   map[string]*clusterFacts
+	volumes    map[assetName]*asset
+	balancers  map[assetName]*asset
+	scalings   []cost.Scaling
 	starts     map[uint64]int64 // of containers that started around the hour, by hash of their cgroup
 	warnings   warnings
 }
 
 func (j *joiner) read() error {
-	for _, read := range []func() error{j.readPods, j.readContainers, j.readOwners, j.readLabels, j.readNodes} {
+	for _, read := range []func() error{j.readPods, j.readContainers, j.readOwners, j.readLabels, j.readNodes,
+		j.readVolumes, j.readBalancers, j.readScalings} {
 		if err := read(); err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func (j *joiner) readNodes() error {
 	if err != nil {
 		return err
 	}
-	err = j.facts("kube_node_labels", wide, func(f fact) { j.nodeSet(f).labels.add(f, j.nodeLabels(f)) })
+	err = j.facts("kube_node_labels", wide, func(f fact) { j.nodeSet(f).labels.add(f, j.labelsOf(f)) })
 	if err != nil {
 		return err
 	}
@@ -99,11 +99,11 @@ func (j *joiner) nodeInfo(f fact) {
 	j.cluster(s.cluster).nodes = true
 }
 
-// nodeLabels are all labels but those that name one node.
-func (j *joiner) nodeLabels(f fact) (out cost.Labels) {
+// labelsOf are all Kubernetes labels of a thing but those that name one node.
+func (j *joiner) labelsOf(f fact) (out cost.Labels) {
 	f.labels.Range(func(l labels.Label) {
 		name, ok := strings.CutPrefix(l.Name, "label_")
-		if ok && name != "kubernetes_io_hostname" && !strings.Contains(l.Value, f.node) {
+		if ok && name != "kubernetes_io_hostname" && (f.node == "" || !strings.Contains(l.Value, f.node)) {
 			out = append(out, cost.Label{Name: j.keep(name), Value: j.keep(l.Value)})
 		}
 	})
@@ -150,19 +150,13 @@ func (s *nodeSet) settle(hour span) {
 // through is what of some levels is the node's: those since it was first seen, since before that the name may have been another's. They
 // hold through gaps, and the first one from the life's begin.
 func (n *node) through(levels []quantity.Level) []quantity.Level {
-	var out []quantity.Level
+	var own []quantity.Level
 	for _, l := range levels {
-		l = l.Clip(n.first, n.life.to)
-		switch last := len(out) - 1; {
-		case l.To <= l.From:
-		case last < 0:
-			out = append(out, quantity.Level{From: n.life.from, To: n.life.to, Value: l.Value})
-		case out[last].Value != l.Value:
-			out[last].To = l.From
-			out = append(out, quantity.Level{From: l.From, To: n.life.to, Value: l.Value})
+		if l = l.Clip(n.first, n.life.to); l.To > l.From {
+			own = append(own, l)
 		}
 	}
-	return out
+	return hold(own, n.life)
 }
 
 // place finds the node that a pod is on: the one of that name that was there for the longest part of the pod's life, the latest of

@@ -210,6 +210,46 @@ func checkNodes(t *testing.T, truth *cluster.Truth, h *cost.Hour) {
 	}
 }
 
+// checkAssets checks volumes or load balancers, within the rounding of each share.
+func checkAssets(t *testing.T, truth []cluster.AssetTruth, h *cost.Hour, kind cost.AssetKind, unit int64) {
+	t.Helper()
+	got, shares := map[string]int64{}, map[[2]string]int64{}
+	for _, a := range h.Assets {
+		if a.Kind == kind {
+			got[a.Name] = a.Quantity
+		}
+	}
+	for _, s := range h.Shares {
+		if s.Kind == kind {
+			shares[[2]string{s.Asset, s.UID}] += s.Quantity
+		}
+	}
+	near := func(what string, got int64, want *big.Rat) {
+		diff := new(big.Rat).Sub(want, big.NewRat(got*unit, 1))
+		if diff.Abs(diff).Cmp(big.NewRat(2*max(unit, 2), 1)) > 0 {
+			t.Errorf("%s: %d, want %s of %d", what, got, want.FloatString(1), unit)
+		}
+	}
+	for _, want := range truth {
+		name := want.Name
+		if kind == cost.LoadBalancerAsset {
+			name = want.Namespace + "/" + name
+		}
+		near(name, got[name], new(big.Rat).SetInt(want.Observed.Quantity))
+		for uid, share := range want.Observed.Shares {
+			near(name+" "+uid, shares[[2]string{name, uid}], share)
+			delete(shares, [2]string{name, uid})
+		}
+		delete(got, name)
+	}
+	for k := range shares {
+		t.Errorf("%v is in no truth", k)
+	}
+	for k := range got {
+		t.Errorf("%v is in no truth", k)
+	}
+}
+
 // Random clusters against their truth in closed form.
 func TestGeneratedClusters(t *testing.T) {
 	for seed := range uint64(6) {
@@ -225,6 +265,8 @@ func TestGeneratedClusters(t *testing.T) {
 				}
 				checkContainers(t, c.Truth(at), h)
 				checkNodes(t, c.Truth(at), h)
+				checkAssets(t, c.Truth(at).Volumes, h, cost.VolumeAsset, 1000)
+				checkAssets(t, c.Truth(at).Balancers, h, cost.LoadBalancerAsset, 1)
 			}
 		})
 	}

@@ -49,9 +49,19 @@ func (j *joiner) rows() *cost.Hour {
 			h.Nodes = append(h.Nodes, rows...)
 		}
 	}
+	for _, a := range j.volumes {
+		j.assetRows(h, a, cost.VolumeAsset)
+	}
+	for _, a := range j.balancers {
+		j.assetRows(h, a, cost.LoadBalancerAsset)
+	}
+	h.Scalings = j.scalings
 	j.warnOfClusters()
 	slices.SortFunc(h.Workloads, compareWorkloads)
 	slices.SortFunc(h.Nodes, compareNodes)
+	slices.SortFunc(h.Assets, compareAssets)
+	slices.SortFunc(h.Shares, compareShares)
+	slices.SortFunc(h.Scalings, compareScalings)
 	h.Warnings = j.warnings.rows()
 	return h
 }
@@ -79,10 +89,14 @@ func (j *joiner) warnOfClusters() {
 	}
 }
 
+func (j *joiner) ownerOf(p *pod, ls cost.Labels) cost.Owner {
+	return cost.Owner{Cluster: p.cluster, Namespace: p.namespace, Pod: p.name, UID: p.uid, Controller: j.controller(p), QoS: p.qos,
+		Priority: p.priority, Labels: ls}
+}
+
 // workloads appends the rows of a pod.
 func (j *joiner) workloads(dst []cost.Workload, p *pod) []cost.Workload {
-	base := cost.Workload{Owner: cost.Owner{Cluster: p.cluster, Namespace: p.namespace, Pod: p.name, UID: p.uid,
-		Controller: j.controller(p), QoS: p.qos, Priority: p.priority}, Node: p.node}
+	base := cost.Workload{Owner: j.ownerOf(p, nil), Node: p.node}
 	if p.on != nil {
 		base.Provider = p.on.provider
 	}
@@ -141,4 +155,18 @@ func compareWorkloads(a, b cost.Workload) int {
 
 func compareNodes(a, b cost.Node) int {
 	return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Name, b.Name), cmp.Compare(a.From, b.From), cmp.Compare(a.Provider, b.Provider))
+}
+
+func compareAssets(a, b cost.Asset) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Name, b.Name), cmp.Compare(a.From, b.From))
+}
+
+func compareShares(a, b cost.Share) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Asset, b.Asset), cmp.Compare(a.From, b.From),
+		cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.UID, b.UID), compareLabels(a.Labels, b.Labels))
+}
+
+func compareScalings(a, b cost.Scaling) int {
+	return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Controller.Kind, b.Controller.Kind),
+		cmp.Compare(a.Controller.Name, b.Controller.Name), cmp.Compare(a.At, b.At))
 }

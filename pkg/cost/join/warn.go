@@ -12,6 +12,7 @@ const (
 	PodsMissing        = "pods_missing"        // nodes, but no kube_pod_info in their cluster: all of them is unknown
 	NodesMissing       = "nodes_missing"       // pods, but no kube_node_info in their cluster
 	AllocatableMissing = "allocatable_missing" // taken to be the capacity
+	VolumeSizeMissing  = "volume_size_missing" // a volume without kube_persistentvolume_capacity_bytes: left out of the bill
 	UsageMissing       = "usage_missing"       // a container of which no usage is known
 	UsageWithoutPod    = "usage_without_pod"   // cAdvisor knows a pod that kube-state-metrics doesn't: left out
 	UsageBounded       = "usage_bounded"       // more than the node has: counted as what it has

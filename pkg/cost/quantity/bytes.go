@@ -34,3 +34,29 @@ func (b Bytes) Seconds() int64 {
 	q, _ := bits.Div64(b.hi, b.lo, 1000)
 	return int64(min(q, 1<<63-1))
 }
+
+// Part is the i-th of n parts that add up to the sum, as equal as they can be.
+func (b Bytes) Part(i, n int) Bytes {
+	hi, rest := bits.Div64(0, b.hi, uint64(n))
+	lo, rest := bits.Div64(rest, b.lo, uint64(n))
+	part := Bytes{hi, lo}
+	if uint64(i) < rest {
+		part.Sum(Bytes{0, 1})
+	}
+	return part
+}
+
+// WholeSeconds is the sum in byte-seconds, rounded down, and Rest what that leaves in byte-milliseconds.
+func (b Bytes) WholeSeconds() int64 {
+	if b.hi >= 500 {
+		return 1<<63 - 1
+	}
+	q, _ := bits.Div64(b.hi, b.lo, 1000)
+	return int64(min(q, 1<<63-1))
+}
+
+// Rest is what WholeSeconds leaves.
+func (b Bytes) Rest() int64 {
+	_, rest := bits.Div64(b.hi%1000, b.lo, 1000)
+	return int64(rest)
+}

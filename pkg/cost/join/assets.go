@@ -1,0 +1,272 @@
+package join
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/quantity"
+)
+
+// assetName is a volume, or a service of a namespace.
+type assetName struct{ cluster, namespace, name string }
+
+// asset is a volume or a load balancer, and the pods that use it.
+type asset struct {
+	assetName
+	claimed, claim, class string // of a volume: its claim's namespace and name, its storage class
+	region, zone          string
+	labels                cost.Labels
+	first, last           int64
+	size                  []lane[quantity.Level] // of a volume
+	users                 []user
+}
+
+// user is a pod and when it uses an asset; it does so all its life if there are no times.
+type user struct {
+	*pod
+	times []span
+	timed bool
+}
+
+// perMilli is the size of a load balancer: its quantity, in thousandths of size × milliseconds, is milliseconds.
+const perMilli = 1000
+
+type claimName struct{ cluster, namespace, name string }
+
+func (j *joiner) asset(m map[assetName]*asset, k assetName) *asset {
+	a := m[k]
+	if a == nil {
+		k = assetName{j.keep(k.cluster), j.keep(k.namespace), j.keep(k.name)}
+		a = &asset{assetName: k, first: math.MaxInt64}
+		m[k] = a
+	}
+	return a
+}
+
+func (a *asset) seen(f fact) {
+	a.first, a.last = min(a.first, f.samples[0].T), max(a.last, f.samples[len(f.samples)-1].T)
+}
+
+func (j *joiner) readVolumes() error {
+	volume := func(f fact) *asset {
+		return j.asset(j.volumes, assetName{f.cluster, "", f.labels.Get("persistentvolume")})
+	}
+	claims := map[claimName]*asset{}
+	bound := func(a *asset, cluster, namespace, claim string) {
+		a.claimed, a.claim = j.keep(namespace), j.keep(claim)
+		claims[claimName{j.keep(cluster), a.claimed, a.claim}] = a
+	}
+	for _, m := range []struct {
+		metric string
+		extent extent
+		fn     func(f fact)
+	}{
+		{"kube_persistentvolume_info", wide, func(f fact) {
+			a := volume(f)
+			a.seen(f)
+			a.class = j.keep(f.labels.Get("storageclass"))
+		}},
+		{"kube_persistentvolume_capacity_bytes", wide, func(f fact) {
+			a := volume(f)
+			a.seen(f)
+			a.size = append(a.size, levelLane(f, 1))
+		}},
+		{"kube_persistentvolume_labels", first, func(f fact) { volume(f).describe(j.labelsOf(f)) }},
+		{"kube_persistentvolumeclaim_info", first, func(f fact) {
+			if name := f.labels.Get("volumename"); name != "" {
+				bound(j.asset(j.volumes, assetName{f.cluster, "", name}), f.cluster, f.namespace, f.labels.Get("persistentvolumeclaim"))
+			}
+		}},
+		{"kube_persistentvolume_claim_ref", first, func(f fact) {
+			bound(volume(f), f.cluster, f.labels.Get("claim_namespace"), f.labels.Get("name"))
+		}},
+	} {
+		if err := j.facts(m.metric, m.extent, m.fn); err != nil {
+			return err
+		}
+	}
+	return j.podFacts("kube_pod_spec_volumes_persistentvolumeclaims_info", first, func(p *pod, f fact) {
+		a := claims[claimName{f.cluster, f.namespace, f.labels.Get("persistentvolumeclaim")}]
+		if a != nil && !slices.ContainsFunc(a.users, func(u user) bool { return u.pod == p }) {
+			a.users = append(a.users, user{pod: p})
+		}
+	})
+}
+
+func (a *asset) describe(ls cost.Labels) {
+	var n cost.Node
+	n.Labels = ls
+	describe(&n)
+	a.labels, a.region, a.zone = ls, n.Region, n.Zone
+}
+
+func (j *joiner) readBalancers() error {
+	err := j.facts("kube_service_spec_type", wide, func(f fact) {
+		j.asset(j.balancers, assetName{f.cluster, f.namespace, f.labels.Get("service")}).seen(f)
+	}, equal("type", "LoadBalancer"))
+	if err != nil || len(j.balancers) == 0 {
+		return err
+	}
+	services := map[assetName]*asset{} // by their slices
+	err = j.facts("kube_endpointslice_labels", first, func(f fact) {
+		if a := j.balancers[assetName{f.cluster, f.namespace, f.labels.Get("label_kubernetes_io_service_name")}]; a != nil {
+			services[assetName{a.cluster, a.namespace, j.keep(f.labels.Get("endpointslice"))}] = a
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return j.facts("kube_endpointslice_endpoints", near, func(f fact) {
+		slice := f.labels.Get("endpointslice")
+		a := services[assetName{f.cluster, f.namespace, slice}]
+		if i := strings.LastIndexByte(slice, '-'); a == nil && i > 0 {
+			a = j.balancers[assetName{f.cluster, f.namespace, slice[:i]}]
+		}
+		if a != nil {
+			j.behind(a, f)
+		}
+	}, equal("targetref_kind", "Pod"), not("ready", "false"))
+}
+
+// behind adds the pods that an endpoint was to the balancer.
+func (j *joiner) behind(a *asset, f fact) {
+	set := j.pods[podName{f.cluster, cmp.Or(f.labels.Get("targetref_namespace"), f.namespace), f.labels.Get("targetref_name")}]
+	if set == nil {
+		return
+	}
+	times := spansOf(f.levels(1))
+	for _, p := range set.pods {
+		i := slices.IndexFunc(a.users, func(u user) bool { return u.pod == p })
+		if i < 0 {
+			i = len(a.users)
+			a.users = append(a.users, user{pod: p, timed: true})
+		}
+		a.users[i].times = append(a.users[i].times, times...)
+	}
+}
+
+// holder is one of those who share an asset: a pod while its labels are the same.
+type holder struct {
+	owner cost.Owner
+	times []span
+	share quantity.Bytes
+}
+
+func (j *joiner) holders(a *asset) (out []holder) {
+	for _, u := range a.users {
+		times := union(u.times)
+		for _, s := range u.segments {
+			h := holder{owner: j.ownerOf(u.pod, s.labels), times: []span{s.span}}
+			if u.timed {
+				h.times = nil
+				for _, t := range times {
+					if t = t.clip(s.span); t.length() > 0 {
+						h.times = append(h.times, t)
+					}
+				}
+			}
+			out = append(out, h)
+		}
+	}
+	slices.SortFunc(out, func(a, b holder) int {
+		x, y := a.owner, b.owner
+		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Pod, y.Pod), cmp.Compare(x.UID, y.UID), compareLabels(x.Labels, y.Labels))
+	})
+	return out
+}
+
+// assetRows appends the row of an asset and the shares of it.
+func (j *joiner) assetRows(h *cost.Hour, a *asset, kind cost.AssetKind) {
+	life := span{a.first, a.last}.clip(span{j.Start, j.end})
+	if life.length() == 0 {
+		return
+	}
+	row := cost.Asset{Kind: kind, Cluster: a.cluster, Name: a.name, Namespace: a.claimed, Claim: a.claim, Class: a.class,
+		Region: a.region, Zone: a.zone, Labels: a.labels, From: life.from, To: life.to}
+	size := []quantity.Level{{From: life.from, To: life.to, Value: perMilli}}
+	if kind == cost.VolumeAsset {
+		if size = hold(overlay(a.size), life); len(size) == 0 {
+			j.warnings.add(VolumeSizeMissing, a.cluster, a.name)
+		}
+	} else {
+		row.Namespace, row.Name = a.namespace, a.namespace+"/"+a.name
+	}
+	row.Quantity = quantity.Integral(size, life.from, life.to).Seconds()
+	h.Assets = append(h.Assets, row)
+	holders := j.holders(a)
+	for i, amount := range divide(size, holders, row.Quantity) {
+		if amount > 0 {
+			h.Shares = append(h.Shares, cost.Share{Owner: holders[i].owner, Kind: kind, Asset: row.Name, From: row.From, Quantity: amount})
+		}
+	}
+}
+
+// hold lets levels hold through gaps within a life, the first one from its begin.
+func hold(levels []quantity.Level, life span) []quantity.Level {
+	var out []quantity.Level
+	for _, l := range levels {
+		l = l.Clip(life.from, life.to)
+		switch last := len(out) - 1; {
+		case l.To <= l.From:
+		case last < 0:
+			out = append(out, quantity.Level{From: life.from, To: life.to, Value: l.Value})
+		case out[last].Value != l.Value:
+			out[last].To = l.From
+			out = append(out, quantity.Level{From: l.From, To: life.to, Value: l.Value})
+		}
+	}
+	return out
+}
+
+// divide shares an asset evenly among those who hold it at each instant. Shares are rounded by largest remainder to sum to what is held,
+// at most the quantity; ties go to the first.
+func divide(size []quantity.Level, holders []holder, quantum int64) []int64 {
+	var all quantity.Bytes
+	for _, s := range edges(holders) {
+		var present []int
+		for i, h := range holders {
+			if slices.ContainsFunc(h.times, func(t span) bool { return t.from <= s.from && s.to <= t.to }) {
+				present = append(present, i)
+			}
+		}
+		if len(present) > 0 {
+			part := quantity.Integral(size, s.from, s.to)
+			all.Sum(part)
+			for n, i := range present {
+				holders[i].share.Sum(part.Part(n, len(present)))
+			}
+		}
+	}
+	out, order, left := make([]int64, len(holders)), make([]int, len(holders)), min(all.Seconds(), quantum)
+	for i, h := range holders {
+		out[i], order[i] = h.share.WholeSeconds(), i
+		left -= out[i]
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(holders[b].share.Rest(), holders[a].share.Rest()) })
+	for _, i := range order {
+		if left > 0 {
+			out[i]++
+			left--
+		}
+	}
+	return out
+}
+
+// edges are the times between which the set of holders doesn't change.
+func edges(holders []holder) (out []span) {
+	var at []int64
+	for _, h := range holders {
+		for _, t := range h.times {
+			at = append(at, t.from, t.to)
+		}
+	}
+	slices.Sort(at)
+	at = slices.Compact(at)
+	for i := 1; i < len(at); i++ {
+		out = append(out, span{at[i-1], at[i]})
+	}
+	return out
+}
