@@ -44,7 +44,7 @@ func stepAt(samples []Sample, bridge, t int64) (int64, bool) {
 	return int64(last.V), true
 }
 
-// counterAt is what a counter grew in [t, t+1): the parts until both ends, each rounded, by way of rationals.
+// counterAt is what a counter grew in [t, t+1): the parts until both ends, each rounded down, by way of rationals.
 func counterAt(samples []Sample, c Counter, t int64) (int64, bool) {
 	before := Sample{c.Start, 0}
 	for _, s := range samples {
@@ -58,7 +58,6 @@ func counterAt(samples []Sample, c Counter, t int64) (int64, bool) {
 			}
 			until := func(t int64) int64 {
 				r := big.NewRat(int64(inc)*(t-before.T), s.T-before.T)
-				r.Add(r, big.NewRat(1, 2))
 				return new(big.Int).Div(r.Num(), r.Denom()).Int64()
 			}
 			return until(t+1) - until(t), true

@@ -24,7 +24,7 @@ func (s Spread) Clip(from, to int64) Spread {
 	return s
 }
 
-// Amount is how much of the increase falls into the piece: the amount until its end less that until its begin, each rounded, halves up.
+// Amount is how much of the increase falls into the piece: the amount until its end, rounded down, less that until its begin.
 func (s Spread) Amount() int64 {
 	if s.To <= s.From {
 		return 0
@@ -39,10 +39,8 @@ func (s Spread) until(t int64) int64 {
 	case s.end:
 		return s.amount
 	}
-	length := uint64(s.end - s.begin)
 	hi, lo := bits.Mul64(uint64(s.amount), uint64(t-s.begin))
-	lo, carry := bits.Add64(lo, length/2, 0)
-	q, _ := bits.Div64(hi+carry, lo, length) // at most the amount, since t is before end
+	q, _ := bits.Div64(hi, lo, uint64(s.end-s.begin)) // less than amount, since t is before end
 	return int64(q)
 }
 
