@@ -11,7 +11,7 @@ import (
 type division struct {
 	idle, system int64
 	parts        []int64 // of holdings, three of each
-	over         bool
+	over         int64   // what was held beyond the capacity
 }
 
 // divide is the law of docs/cost.md for one node and resource.
@@ -39,7 +39,7 @@ func divide(c *Capacity, holdings [][3]int64) (division, error) {
 		return division{system: capacity - held, parts: parts}, nil
 	}
 	scaleTo(capacity, held, parts)
-	return division{parts: parts, over: true}, nil
+	return division{parts: parts, over: held - capacity}, nil
 }
 
 // scaleTo makes parts, which sum to sum, sum to total, which is less: each rounded down, then those with the largest remainders up;

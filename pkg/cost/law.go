@@ -11,7 +11,7 @@ import (
 // Names of the law's warnings.
 const (
 	CapacityMissing     = "capacity_missing"      // a node's CPU or RAM is unknown; what it held of it can't be billed
-	Overcommitted       = "overcommit"            // more was held of a node than it has; holdings are scaled down
+	Overcommitted       = "overcommit"            // more was held of a node than it has, by a millionth at least; holdings are scaled down
 	WorkloadWithoutNode = "workload_without_node" // nobody knows the node, so what was held is outside the bill
 	ShareWithoutAsset   = "share_without_asset"
 )
@@ -172,7 +172,7 @@ func (l *law) node(s *stay) error {
 		if err != nil {
 			return err
 		}
-		over = over || d.over
+		over = over || d.over > (c.Capacity-c.Blind)/1_000_000
 		idle.parts()[r].Unused = money.Units(d.idle)
 		system.parts()[r].Unused = money.Units(d.system)
 		unknown.parts()[r].Unused = money.Units(c.Blind)

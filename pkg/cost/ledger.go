@@ -25,8 +25,8 @@ func (k Kind) String() string {
 // Ledger is what the law made of a whole number of UTC hours, [From, To): items, and, counted without a look at these, the assets that are paid for.
 // Both are sorted by their names, not by numbers. A ledger of one hour names pods and nodes; a roll-up doesn't.
 type Ledger struct {
-	From, To int64 // milliseconds
-	Method   Method
+	From, To int64  // milliseconds
+	Method   Method // "" is max-request-usage/v1, the only one of stored roll-ups
 	Names    *Names
 	Items    []Item
 	Assets   []AssetItem

@@ -158,7 +158,7 @@ func (q *Query) RollsUp(book *price.Book, from, to int64) bool {
 
 // takes says why a ledger can't be added.
 func (q *Query) takes(l *Ledger, m Method, steps []int64, book *price.Book) error {
-	if l.Method != m {
+	if of, err := ParseMethod(string(l.Method)); err != nil || of != m {
 		return fmt.Errorf("a ledger is of the method %s, not %s", l.Method, m)
 	}
 	if l.From < q.From || l.To > q.To || l.From >= l.To {

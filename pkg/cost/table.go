@@ -30,13 +30,20 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	t.columns(false, text...)
 	t.columns(true, "COST", "USED", "UNUSED", "UNKNOWN", "CPU·H", "EFF", "RAM·GiBH", "EFF")
+	resources := 2
+	for _, l := range r.Lines {
+		if !l.Sum.GPU.sum().IsZero() {
+			resources = 3
+		}
+	}
+	if resources == 3 {
+		t.columns(true, "GPU·H", "EFF")
+	}
 	places := decimals(r.Total)
 	for _, l := range r.Lines {
-		t.rows = append(t.rows, l.row(r.Step, places))
+		t.rows = append(t.rows, l.row(r.Step, places, resources))
 	}
-	total := make([]string, len(t.header))
-	total[0], total[len(text)] = "total", fixed(r.Total, places)
-	t.rows = append(t.rows, total)
+	t.rows = append(t.rows, r.totals(len(text), len(t.header), places))
 	if err := t.write(w); err != nil {
 		return err
 	}
@@ -47,6 +54,20 @@ func (r *Report) WriteTable(w io.Writer) error {
 		}
 	}
 	return err
+}
+
+// totals is the last row: what all lines cost, and workloads by use.
+func (r *Report) totals(at, columns, places int) []string {
+	row := make([]string, columns)
+	var used, unused, unknown money.Nanos
+	for _, l := range r.Lines {
+		used, unused, unknown = used.Plus(l.Used), unused.Plus(l.Unused), unknown.Plus(l.UsageUnknown)
+	}
+	row[0] = "total"
+	for i, n := range []money.Nanos{r.Total, used, unused, unknown} {
+		row[at+i] = fixed(n, places)
+	}
+	return row
 }
 
 // String is the warning for people.
@@ -70,7 +91,7 @@ func decimals(sum money.Nanos) int {
 	return places
 }
 
-func (l *Line) row(step Step, places int) []string {
+func (l *Line) row(step Step, places, resources int) []string {
 	row := []string{l.Kind.String()}
 	if step != StepNone {
 		row = append(row, l.From.String()[:len("2006-01-02T15:04")])
@@ -87,8 +108,8 @@ func (l *Line) row(step Step, places int) []string {
 	if l.Kind == Workloads {
 		efficiency = l.Efficiency()
 	}
-	for i, name := range [2]string{"cpu", "ram"} {
-		unit := [2]float64{3.6e9, 3600 << 30}[i]
+	for i, name := range []string{"cpu", "ram", "gpu"}[:resources] {
+		unit := [3]float64{3.6e9, 3600 << 30, 3.6e9}[i]
 		row = append(row, human(l.Sum.parts()[i].sum().Float()/unit), percentOf(efficiency, name))
 	}
 	return row

@@ -147,6 +147,11 @@ func billInto(l *cost.Ledger, rows []billRow) error {
 // WriteRollUp writes one table of roll-ups: the periods of the older file, or none if old is nil, and the ledgers, which replace those of
 // the same start. Ledgers must be roll-ups: pods and the names of nodes are not written. Bytes are as of WriteHours.
 func WriteRollUp(ctx context.Context, out io.Writer, name Table, old Source, ledgers []*cost.Ledger) error {
+	for _, l := range ledgers {
+		if l.Method != "" && l.Method != cost.MaxRequestUsage {
+			return fmt.Errorf("write cost cube: a roll-up of the method %s can't be kept", l.Method)
+		}
+	}
 	f, err := openOld(ctx, name, old)
 	if err != nil {
 		return err
