@@ -126,7 +126,7 @@ func sameBytes(t *testing.T, got, want Files) {
 
 // What is written is read again: every field of every row, in order.
 func TestRoundTrip(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		var want []*cost.Hour
 		for i := range r.Int64N(24) + 1 {
@@ -144,7 +144,7 @@ func TestRoundTrip(t *testing.T) {
 
 // Bytes depend on rows only: not on the order of rows and hours, on how often a day was rewritten, or on what an hour was before.
 func TestSameRowsGiveTheSameBytes(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(4) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		var hours []*cost.Hour
 		for i := range int64(24) {
@@ -185,8 +185,7 @@ func TestRowGroupsAreCopied(t *testing.T) {
 		t.Fatalf("%d row groups of eight hours of 70,000 rows, want 4", n)
 	}
 	got := write(t, nil, hours[:5]...)
-	got = write(t, got, hours[5], &cost.Hour{Start: hours[6].Start})
-	got = write(t, got, hours[7])
+	got = write(t, got, hours[5], &cost.Hour{Start: hours[6].Start}, hours[7])
 	sameBytes(t, write(t, got, hours[6]), want)
 
 	// A row that lacks in the middle moves the borders of groups behind it.
