@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
-	"time"
 
 	"github.com/varve-io/varve/pkg/bucket"
 	"github.com/varve-io/varve/pkg/cost"
@@ -22,7 +22,7 @@ type costOptions struct {
 	Blocks  string        `yaml:"blocks" help:"directory of blocks, such as Prometheus' own, to read instead of a bucket"`
 
 	Window       string `yaml:"window" help:"time of the report, FROM,TO in RFC 3339 or as dates: whole UTC hours, TO is not in it"`
-	By           string `yaml:"by" help:"dimensions of the lines, by comma: cluster, namespace, controller, pod, uid, container, node, node_class, instance_type, region, zone, spot, qos, priority, label:NAME"`
+	By           string `yaml:"by" help:"dimensions of the lines, by comma: cluster, namespace, controller, pod, uid, container, node, node_class, instance_type, region, zone, spot, qos, priority, label:NAME; for assets and utilization asset, class or cluster"`
 	Step         string `yaml:"step" help:"length of time of each line: none, hour, day, week or month"`
 	Method       string `yaml:"method" help:"how much a workload is said to hold: max-request-usage, request-only or usage-only"`
 	Share        string `yaml:"share" help:"how costs that are nobody's are shared among workloads, by comma: idle=MODE, system=MODE, overhead=MODE, namespace:NAME=MODE, each none, even or weighted; scope=node for idle and system"`
@@ -36,12 +36,12 @@ func (o *costOptions) parameter(name string) string {
 	return map[string]string{"window": o.Window, "by": o.By, "step": o.Step, "method": o.Method, "share": o.Share}[name]
 }
 
-// costReport prints what a window cost, out of blocks.
-func (p *program) costReport(ctx context.Context, args []string) error {
-	o := &costOptions{Tenant: tenant.Anonymous.String(), DataDir: "data", Bucket: bucket.Default(), By: "namespace", Format: "table", ClusterLabel: "cluster"}
+// cost answers a question about costs out of blocks.
+func (p *program) cost(ctx context.Context, verb cost.Verb, args []string) error {
+	o := &costOptions{Tenant: tenant.Anonymous.String(), DataDir: "data", Bucket: bucket.Default(), Format: "table", ClusterLabel: "cluster"}
 	a := asked{options: o, tenant: &o.Tenant, dataDir: &o.DataDir, bucket: &o.Bucket, instead: &o.Blocks}
 	return p.session(ctx, a, args, func(ctx context.Context, s *session) error {
-		q, err := cost.ParseQuery(o.parameter)
+		q, err := cost.ParseQuestion(verb, o.parameter)
 		if err != nil {
 			return fmt.Errorf("-%w", err)
 		}
@@ -53,11 +53,12 @@ func (p *program) costReport(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		r, err := s.report(ctx, src, q, book, o.ClusterLabel)
+		hours := join.Ledgers(ctx, src, join.Options{Tenant: s.tenant, ClusterLabel: o.ClusterLabel, Labels: q.Query.LabelNames()}, q.Query)
+		answer, err := q.Answer(book, s.watched(hours, q.Query))
 		if err = errors.Join(err, src.Close()); err != nil {
 			return err
 		}
-		return r.Write(s.out, o.Format)
+		return answer.Write(s.out, o.Format)
 	})
 }
 
@@ -76,26 +77,17 @@ func readPrices(file string) (*price.Book, error) {
 	return book, nil
 }
 
-// report reads the window hour by hour.
-func (s *session) report(ctx context.Context, src join.Source, q cost.Query, book *price.Book, clusterLabel string) (*cost.Report, error) {
-	b, err := cost.NewBuilder(q, book)
-	if err != nil {
-		return nil, err
-	}
-	names, progress := cost.NewNames(), newProgress(s.notice)
-	for start := q.From; start < q.To; start += time.Hour.Milliseconds() {
-		progress.say("%s: %d %% read", cost.Time(start), 100*(start-q.From)/(q.To-q.From))
-		h, err := join.Hour(ctx, src, join.Options{Tenant: s.tenant, Start: start, ClusterLabel: clusterLabel, Labels: q.LabelNames()})
-		if err != nil {
-			return nil, err
-		}
-		l, err := q.Method.Ledger(h, names)
-		if err != nil {
-			return nil, fmt.Errorf("hour %s: %w", cost.Time(start), err)
-		}
-		if err := b.Add(l); err != nil {
-			return nil, err
+// watched tells how far the hours are.
+func (s *session) watched(hours iter.Seq2[*cost.Ledger, error], q cost.Query) iter.Seq2[*cost.Ledger, error] {
+	return func(yield func(*cost.Ledger, error) bool) {
+		progress := newProgress(s.notice)
+		for l, err := range hours {
+			if l != nil {
+				progress.say("read up to %s: %d %%", cost.Time(l.To), 100*(l.To-q.From)/(q.To-q.From))
+			}
+			if !yield(l, err) {
+				return
+			}
 		}
 	}
-	return b.Report()
 }

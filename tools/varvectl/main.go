@@ -28,6 +28,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/rpc"
 )
 
@@ -37,7 +38,10 @@ const usage = `usage:
   varvectl bucket verify  [options] [BLOCK...]          read blocks wholly and report damage
   varvectl bucket remove  [options] BLOCK...            take blocks out of the catalog; their data is deleted later
   varvectl tsdb import    [options] DATA_DIR|BLOCK|FILE backfill from a Prometheus data directory, a block, or OpenMetrics text
-  varvectl cost report    [options]                     what clusters cost, and whose that was, out of blocks
+  varvectl cost report       [options]                  what clusters cost, and whose that was, out of blocks
+  varvectl cost assets       [options]                  what was paid for: nodes, volumes, load balancers
+  varvectl cost utilization  [options]                  how much of the nodes was requested, held and used
+  varvectl cost scale-events [options]                  how often workloads and nodes came and went
   varvectl explain-write  TENANT [-url=URL,...]         why a tenant's writes were limited or dropped; name each distributor
   varvectl certs          DIR NAME...                   make certificates for a cluster's members, named by host or address
   varvectl config                                       how to check a configuration
@@ -110,8 +114,8 @@ func (p *program) command(ctx context.Context, args []string) error {
 			return p.with(ctx, args[2:], remove)
 		case "tsdb import":
 			return p.importData(ctx, args[2:])
-		case "cost report":
-			return p.costReport(ctx, args[2:])
+		case "cost report", "cost assets", "cost utilization", "cost scale-events":
+			return p.cost(ctx, cost.Verb(args[1]), args[2:])
 		}
 	}
 	return fmt.Errorf("no such command\n%s", usage)

@@ -1,0 +1,218 @@
+package cost
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/varve-io/varve/pkg/cost/price"
+)
+
+// Verb is what can be asked.
+type Verb string
+
+// Verbs.
+const (
+	AskReport      Verb = "report"       // what a window cost, and whose that was
+	AskAssets      Verb = "assets"       // what was paid for
+	AskUtilization Verb = "utilization"  // how much of nodes was requested, held and used
+	AskScaleEvents Verb = "scale-events" // how often workloads and nodes came and went
+)
+
+// Question is asked over HTTP and on command lines, with the same parameters.
+type Question struct {
+	Verb  Verb
+	Query Query // its By is that of reports
+	by    FleetBy
+}
+
+// Answer is what was asked for.
+type Answer interface {
+	// Write writes it in a format: json, csv or table.
+	Write(w io.Writer, format string) error
+}
+
+// ParseQuestion reads a question by parameter; "" where there is none.
+//
+//	window  FROM,TO in RFC 3339 or as dates: whole UTC hours, TO is not in it
+//	step    none, hour, day, week or month
+//	by      dimensions, by comma; of assets and utilization one of asset, class, cluster
+//	method  max-request-usage, request-only or usage-only
+//	share   see ParseSharing
+func ParseQuestion(v Verb, get func(parameter string) string) (*Question, error) {
+	from, to, ok := strings.Cut(get("window"), ",")
+	if !ok {
+		return nil, fmt.Errorf("window: %q is not FROM,TO", get("window"))
+	}
+	q := &Question{Verb: v, Query: Query{Step: Step(get("step"))}}
+	var err error
+	if q.Query.From, err = parseTime(from); err == nil {
+		q.Query.To, err = parseTime(to)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("window: %w", err)
+	}
+	if q.Query.Method, err = ParseMethod(get("method")); err != nil {
+		return nil, err
+	}
+	if q.Query.Sharing, err = ParseSharing(get("share")); err != nil {
+		return nil, err
+	}
+	switch v {
+	case AskReport:
+		q.Query.By = SplitList(get("by"))
+	case AskAssets:
+		q.by = cmp.Or(FleetBy(get("by")), ByAsset)
+	case AskUtilization:
+		q.by = cmp.Or(FleetBy(get("by")), ByCluster)
+	case AskScaleEvents:
+	default:
+		return nil, fmt.Errorf("there is no %q, but report, assets, utilization and scale-events", v)
+	}
+	return q, q.Query.Validate()
+}
+
+// Answer is the answer out of the ledgers of the window, in the order of time.
+func (q *Question) Answer(book *price.Book, ledgers iter.Seq2[*Ledger, error]) (Answer, error) {
+	switch q.Verb {
+	case AskReport:
+		b, err := NewBuilder(q.Query, book)
+		if err != nil {
+			return nil, err
+		}
+		if err := each(ledgers, b.Add); err != nil {
+			return nil, err
+		}
+		return b.Report()
+	case AskScaleEvents:
+		var failed error
+		events, err := Scales(q.Query, func(yield func(*Ledger) bool) {
+			for l, err := range ledgers {
+				if failed = err; err != nil || !yield(l) {
+					return
+				}
+			}
+		})
+		return events, cmp.Or(failed, err)
+	}
+	b, err := NewFleetBuilder(FleetQuery{From: q.Query.From, To: q.Query.To, Step: q.Query.Step, By: q.by, Method: q.Query.Method}, book)
+	if err != nil {
+		return nil, err
+	}
+	if err := each(ledgers, b.Add); err != nil {
+		return nil, err
+	}
+	f := b.Fleet()
+	if q.Verb == AskUtilization {
+		f.Lines = slices.DeleteFunc(f.Lines, func(l *FleetLine) bool { return l.Place.Kind != NodeClass })
+	}
+	return f, nil
+}
+
+func each(ledgers iter.Seq2[*Ledger, error], add func(*Ledger) error) error {
+	for l, err := range ledgers {
+		if err == nil {
+			err = add(l)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseTime reads a time, or a date for its beginning, UTC.
+func parseTime(s string) (int64, error) {
+	s = strings.TrimSpace(s)
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		if t, err = time.Parse(time.DateOnly, s); err != nil {
+			return 0, fmt.Errorf("%q is neither a time in RFC 3339 nor a date", s)
+		}
+	}
+	return t.UnixMilli(), nil
+}
+
+// ParseSharing reads how costs are shared: words by comma, idle=MODE, system=MODE, overhead=MODE, namespace:NAME=MODE, and
+// scope=cluster or scope=node. The mode of all namespaces is the same.
+func ParseSharing(s string) (sh Sharing, err error) {
+	for _, word := range SplitList(s) {
+		name, value, ok := strings.Cut(word, "=")
+		if !ok {
+			return sh, fmt.Errorf("share: %q is not NAME=MODE", word)
+		}
+		mode := Mode(value)
+		namespace, isNamespace := strings.CutPrefix(name, "namespace:")
+		switch {
+		case name == "idle":
+			sh.Idle = mode
+		case name == "system":
+			sh.System = mode
+		case name == "overhead":
+			sh.Overhead = mode
+		case name == "scope" && (value == "node" || value == "cluster"):
+			sh.ByNode = value == "node"
+		case isNamespace && (sh.Namespace == "" || sh.Namespace == mode):
+			sh.Namespace = mode
+			sh.Namespaces = append(sh.Namespaces, namespace)
+		default:
+			return sh, fmt.Errorf("share: %q is not idle, system, overhead or namespace:NAME with none, even or weighted, nor scope=node or scope=cluster; namespaces have one mode", word)
+		}
+	}
+	return sh, sh.validate()
+}
+
+// SplitList is a list by comma, without what is empty.
+func SplitList(s string) (all []string) {
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			all = append(all, part)
+		}
+	}
+	return all
+}
+
+// LabelNames are the Kubernetes labels that the query's dimensions name.
+func (q *Query) LabelNames() (names []string) {
+	for _, by := range q.By {
+		if name, ok := strings.CutPrefix(by, "label:"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// format writes in one of the formats that there are.
+func format(w io.Writer, name string, v any, csv, table func(io.Writer) error) error {
+	switch name {
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	case "csv":
+		return csv(w)
+	case "table":
+		return table(w)
+	}
+	return fmt.Errorf("format: there is no %q, but json, csv and table", name)
+}
+
+// Write implements Answer.
+func (r *Report) Write(w io.Writer, name string) error {
+	return format(w, name, r, r.WriteCSV, r.WriteTable)
+}
+
+// Write implements Answer.
+func (f *Fleet) Write(w io.Writer, name string) error {
+	return format(w, name, f, f.WriteCSV, f.WriteTable)
+}
+
+// Write implements Answer.
+func (e *ScaleEvents) Write(w io.Writer, name string) error {
+	return format(w, name, e, e.WriteCSV, e.WriteTable)
+}
