@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -183,6 +184,18 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	days := &cost.Ledger{From: start + 24*hour, To: start + 48*hour, Names: cost.NewNames()} // the price changes at 5 o'clock
+	weeks := &cost.Ledger{From: start + 4*24*hour, To: start + 6*24*hour, Names: cost.NewNames()}
+	for step, l := range map[cost.Step]*cost.Ledger{cost.StepNone: days, cost.StepWeek: weeks} {
+		q := cost.Query{From: start, To: start + 14*24*hour, Step: step}
+		builder, err := cost.NewBuilder(q, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := builder.Add(l); err == nil || !strings.Contains(err.Error(), "more than one step or list of prices") || q.RollsUp(b, l.From, l.To) {
+			t.Errorf("step %s: %v, RollsUp %v", step, err, q.RollsUp(b, l.From, l.To))
+		}
+	}
 	builder, err := cost.NewBuilder(cost.Query{From: start, To: start + 3*hour}, b)
 	if err != nil {
 		t.Fatal(err)
@@ -223,6 +236,44 @@ func TestBadHours(t *testing.T) {
 		spoil(h)
 		if _, err := cost.MaxRequestUsage.Ledger(h, cost.NewNames()); err == nil || name != "pod" && !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Steps end at midnight, on Mondays and on the first; 2025-01-01 is a Wednesday.
+func TestSteps(t *testing.T) {
+	b := bookOf(t, smallBook)
+	for step, want := range map[cost.Step][]string{
+		cost.StepDay:   {"2024-12-31T22:00:00Z", "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"},
+		cost.StepWeek:  {"2024-12-31T22:00:00Z", "2025-01-06T00:00:00Z", "2025-01-13T00:00:00Z"},
+		cost.StepMonth: {"2024-12-31T22:00:00Z", "2025-01-01T00:00:00Z", "2025-02-01T00:00:00Z"},
+	} {
+		names := cost.NewNames()
+		var ledgers []*cost.Ledger
+		for _, s := range want {
+			at, err := time.Parse(time.RFC3339, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := smallHour()
+			shift := at.UnixMilli() - h.Start
+			h.Start += shift
+			h.Nodes[0].From, h.Nodes[0].To = h.Start, h.Start+hour
+			l, err := cost.MaxRequestUsage.Ledger(h, names)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ledgers = append(ledgers, l)
+		}
+		r := report(t, cost.Query{From: ledgers[0].From, To: ledgers[2].To, Step: step, By: []string{"node"}}, b, ledgers...)
+		var got []string
+		for _, l := range r.Lines {
+			if l.Kind == cost.Idle {
+				got = append(got, l.From.String())
+			}
+		}
+		if d := cmp.Diff(want, got); d != "" || r.Residual != "0" {
+			t.Errorf("%s: %s", step, d)
 		}
 	}
 }

@@ -183,3 +183,22 @@ func TestSharing(t *testing.T) {
 		}
 	}
 }
+
+// jobs costs 0.03, all of CPU; with it web pays for all workloads: 0.059 + 0.03. Overheads of 0.1 go in proportion to 0.03 : 0.059 if
+// weighted, since no workload has anything in their pool: 3.37 and 6.63 cents.
+func TestSharedNamespaces(t *testing.T) {
+	r := smallReport(t, cost.Query{By: []string{"namespace"}, Sharing: cost.Sharing{Namespaces: []string{"jobs"}}})
+	got := map[string]string{}
+	for _, l := range r.Lines {
+		if l.Kind == cost.Workloads {
+			got[l.Key[0]] = l.Cost.String() + " with " + l.Shared.String()
+		}
+	}
+	if d := cmp.Diff(map[string]string{"jobs": "0 with 0", "shop": "0.089 with 0.03"}, got); d != "" || r.Total.String() != "0.3" {
+		t.Errorf("total %v\n%s", r.Total, d)
+	}
+	r = smallReport(t, cost.Query{By: []string{"namespace"}, Sharing: cost.Sharing{Overhead: cost.ShareWeighted}})
+	if r.Lines[0].Shared.String() != "0.033707865" || r.Lines[1].Shared.String() != "0.066292135" {
+		t.Errorf("overheads: %v and %v", r.Lines[0].Shared, r.Lines[1].Shared)
+	}
+}
