@@ -50,8 +50,9 @@ func first(all []contender) []contender {
 	return slices.DeleteFunc(all, func(c contender) bool { return c.spec.protocol == load.RemoteWrite2 })
 }
 
-// fewSeries warm a distributor up: what it needs for requests is there, and hardly any series.
-const fewSeries = 1000
+// fewSeries warm a distributor up: what it needs for requests is there, and hardly any series. They are as many as make the requests of all
+// senders as large as those of more series.
+const fewSeries = 16_000
 
 // distributorOnce measures what a distributor needs for each series, by its process and by its heap.
 func (b *bench) distributorOnce(ctx context.Context, t *target, s spec) (figures, error) {
@@ -61,7 +62,7 @@ func (b *bench) distributorOnce(ctx context.Context, t *target, s spec) (figures
 		return nil, err
 	}
 	few := s
-	few.tenant, few.series, few.steps = "few", fewSeries, 4*s.steps
+	few.tenant, few.series = "few", fewSeries
 	if _, _, err = b.send(ctx, t, few); err != nil {
 		return nil, err
 	}
