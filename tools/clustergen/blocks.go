@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/labels"
@@ -39,7 +40,7 @@ type blockWriter struct {
 	aside   *os.File
 	buf     *bufio.Writer
 	line    []byte
-	symbols map[string]struct{}
+	symbols map[string]string // each by itself
 	stats   tsdb.BlockStats
 	samples []cluster.Sample
 }
@@ -57,7 +58,7 @@ func writeBlock(ctx context.Context, c *cluster.Cluster, o *options, from int64)
 		return tsdb.BlockMeta{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	w := &blockWriter{dir: tmp, symbols: map[string]struct{}{}}
+	w := &blockWriter{dir: tmp, symbols: map[string]string{}}
 	if err := w.fill(ctx, c, from, to); err != nil {
 		return tsdb.BlockMeta{}, fmt.Errorf("write block of %d: %w", from, err)
 	}
@@ -140,7 +141,10 @@ func (w *blockWriter) note(ls labels.Labels, metas []chunks.Meta) error {
 	b := binary.AppendUvarint(w.line[:0], uint64(ls.Len()))
 	ls.Range(func(l labels.Label) {
 		for _, s := range []string{l.Name, l.Value} {
-			w.symbols[s] = struct{}{}
+			if _, ok := w.symbols[s]; !ok {
+				s = strings.Clone(s) // not the labels that it is a part of
+				w.symbols[s] = s
+			}
 			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 		}
 	})
@@ -174,10 +178,7 @@ func (w *blockWriter) index(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	r := &noteReader{r: bufio.NewReaderSize(w.aside, 1<<20), builder: labels.NewScratchBuilder(24), strings: make(map[string]string, len(sorted))}
-	for _, s := range sorted {
-		r.strings[s] = s
-	}
+	r := &noteReader{r: bufio.NewReaderSize(w.aside, 1<<20), builder: labels.NewScratchBuilder(24), symbols: w.symbols}
 	for ref := range w.stats.NumSeries {
 		ls, metas := r.next()
 		if r.err != nil {
@@ -194,7 +195,7 @@ func (w *blockWriter) index(ctx context.Context) (err error) {
 type noteReader struct {
 	r       *bufio.Reader
 	builder labels.ScratchBuilder
-	strings map[string]string
+	symbols map[string]string
 	buf     []byte
 	metas   []chunks.Meta
 	err     error
@@ -218,7 +219,7 @@ func (n *noteReader) text() string {
 	if _, err := io.ReadFull(n.r, n.buf); err != nil {
 		n.err = errors.Join(n.err, err)
 	}
-	return n.strings[string(n.buf)]
+	return n.symbols[string(n.buf)]
 }
 
 func (n *noteReader) next() (labels.Labels, []chunks.Meta) {

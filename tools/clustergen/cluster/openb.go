@@ -15,8 +15,8 @@ import (
 // pods.csv. The configuration's From is the trace's second 0; the cluster ends an hour after its last pod.
 //
 // The trace has requests, classes, phases and times, and neither usage nor nodes. So these are made up, from the seed:
-//   - A pod gets the first node from a random one on that has room for its CPU, memory and whole GPUs; the first of all
-//     that has the GPUs, if none has room. A pod without a scheduled time gets none and stays Pending.
+//   - A pod gets the first node from a random one on that has room for its CPU, memory and whole GPUs; if none has, the first of
+//     those that have so many GPUs, and no device. A pod without a scheduled time gets none and stays Pending.
 //   - It uses between 5 and 95 % of its CPU request in steps of up to a day, between 20 and 90 % of its memory, and its GPUs up to
 //     its share of gpu_milli. A share of a GPU is requested as a whole one, as Kubernetes would.
 //   - It starts a second after it is scheduled. LS pods belong to a Deployment, BE ones to Jobs, the others are bare. Succeeded and
@@ -35,6 +35,9 @@ func ReadOpenB(files fs.FS, cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(nodes.rows) == 0 {
+		return nil, errors.New("nodes.csv: no nodes")
+	}
 	last := int64(0)
 	for _, r := range pods.rows {
 		last = max(last, pods.number(r, "deletion_time"))
@@ -44,7 +47,6 @@ func ReadOpenB(files fs.FS, cfg Config) (*Cluster, error) {
 	g.out = &Cluster{Name: cfg.Name, Span: cfg.Span, Scrape: g.scrape(), Namespaces: []Namespace{{Name: "openb"}}}
 	g.openbNodes(nodes)
 	g.openbPods(pods)
-	g.works = 0
 	return g.out, errors.Join(nodes.err, pods.err)
 }
 
