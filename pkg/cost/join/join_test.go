@@ -176,3 +176,49 @@ func TestSpans(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// 12. Bytes of the pod's own interface count, once; not what the host has of it, lo, or the node's that a pod in its network shows.
+func TestTraffic(t *testing.T) {
+	h := load(t, n1, `
+kube_pod_info{namespace="x",pod="p",uid="1",node="n1",host_network="false"} -1h..2h=1
+kube_pod_info{namespace="x",pod="q",uid="2",node="n1",host_network="true"} -1h..2h=1
+container_network_receive_bytes_total{namespace="x",pod="p",container="POD",interface="eth0",id="/kubepods/pod1/s",job="a"} -1h..2h=5+10
+container_network_receive_bytes_total{namespace="x",pod="p",container="POD",interface="eth0",id="/kubepods/pod1/s",job="b"} -1h..1h=5+10
+container_network_receive_bytes_total{namespace="x",pod="p",container="POD",interface="eth1",id="/kubepods/pod1/s",job="a"} -1h..2h=0+1
+container_network_receive_bytes_total{namespace="x",pod="p",container="POD",interface="lo",id="/kubepods/pod1/s",job="a"} -1h..2h=0+100
+container_network_transmit_bytes_total{namespace="x",pod="p",interface="eth0",id="/kubepods/pod1",job="a"} -1h..2h=0+20
+container_network_transmit_bytes_total{namespace="x",pod="p",interface="veth12",id="/kubepods/pod1",job="a"} -1h..2h=0+20
+container_network_transmit_bytes_total{namespace="x",pod="q",interface="eth0",id="/kubepods/pod2",job="a"} -1h..2h=0+20
+container_fs_reads_bytes_total{namespace="x",pod="p",container="c",device="/dev/sda",id="/kubepods/pod1/r"} -1h..2h=0+2
+container_fs_reads_bytes_total{namespace="x",pod="p",container="c",device="/dev/sdb",id="/kubepods/pod1/r"} -1h..2h=0+3
+container_fs_writes_bytes_total{namespace="x",pod="p",container="c",device="/dev/sdb",id="/kubepods/pod1/r"} -1h..2h=0+4
+`).hour(Options{})
+	if len(h.Workloads) != 2 {
+		t.Fatalf("%d rows: %v", len(h.Workloads), text(h))
+	}
+	if got, want := h.Workloads[0].Network, (cost.Network{Received: 39_600, Sent: 72_000}); got != want {
+		t.Errorf("network %+v, want %+v", got, want)
+	}
+	if got, want := h.Workloads[1].Disk, (cost.Disk{Read: 18_000, Written: 14_400}); got != want {
+		t.Errorf("disk %+v, want %+v", got, want)
+	}
+}
+
+// Two devices, one of them busy at 0.5, the other at 0.25 and known from 30m on only: 1800 s × 0.75 are used of 1800 s × 2. A device that
+// the exporter says is its own is nobody's.
+func TestGPU(t *testing.T) {
+	h := load(t, n1, `
+kube_pod_info{namespace="x",pod="p",uid="1",node="n1"} -1h..2h=1
+kube_pod_info{namespace="gpu",pod="dcgm",uid="2",node="n1"} -1h..2h=1
+kube_pod_container_resource_requests{namespace="x",pod="p",uid="1",container="c",resource="nvidia_com_gpu"} -1h..2h=2
+kube_pod_container_info{namespace="gpu",pod="dcgm",uid="2",container="exporter"} -1h..2h=1
+DCGM_FI_PROF_GR_ENGINE_ACTIVE{UUID="GPU-1",exported_namespace="x",exported_pod="p",exported_container="c",namespace="gpu",pod="dcgm",container="exporter"} -1h..2h=0.5
+DCGM_FI_PROF_GR_ENGINE_ACTIVE{UUID="GPU-2",exported_namespace="x",exported_pod="p",exported_container="c",namespace="gpu",pod="dcgm",container="exporter"} 30m..2h=0.25
+DCGM_FI_PROF_GR_ENGINE_ACTIVE{UUID="GPU-3",namespace="gpu",pod="dcgm",container="exporter"} -1h..2h=1
+DCGM_FI_DEV_GPU_UTIL{UUID="GPU-1",exported_namespace="x",exported_pod="p",exported_container="c"} -1h..2h=99
+`).hour(Options{})
+	want := cost.Held{Used: 1350_000_000, Unused: 2250_000_000, Unknown: 3600_000_000, Request: 7200_000_000}
+	if len(h.Workloads) != 2 || h.Workloads[0].GPU != (cost.Held{}) || h.Workloads[1].GPU != want || h.Workloads[1].GPUKnown != 1800_000 {
+		t.Errorf("got %+v", text(h))
+	}
+}

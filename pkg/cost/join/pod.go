@@ -62,6 +62,9 @@ type container struct {
 	started       []quantity.Level // when its current run began
 	rows          []row            // one for each segment of the pod
 
+	busy   [][]quantity.Level // of each of its GPUs
+	busyBy string             // the metric that tells
+
 	// Of the pod's extra container only: its usage, and when usage of any of its containers is known.
 	initCPU            []lane[quantity.Spread]
 	initRAM            []lane[quantity.Level]

@@ -152,7 +152,7 @@ type fields struct {
 	createdKind, createdName                          string
 	replicaset, job                                   string
 	resource, phase, qos, priority, restartPolicy     string
-	provider, systemUUID, cpu, device, iface          string
+	provider, systemUUID, cpu, device, iface, gpu     string
 	hostNetwork                                       bool
 }
 
@@ -203,6 +203,8 @@ func (f *fields) set(name, v string) {
 		f.device = v
 	case "interface":
 		f.iface = v
+	case "UUID":
+		f.gpu = v
 	default:
 		f.setOwner(name, v)
 	}

@@ -104,6 +104,7 @@ func (j *joiner) workloads(dst []cost.Workload, p *pod) []cost.Workload {
 		if c.init && !c.sidecar {
 			continue
 		}
+		c.addGPU(p)
 		dst = c.workloads(dst, p, base)
 		if !slices.ContainsFunc(c.rows, func(r row) bool { return r.cpu.Known > 0 || r.ram.Known > 0 }) {
 			j.warnings.add(UsageMissing, p.cluster, p.String()+"/"+c.name)
@@ -123,11 +124,14 @@ func (c *container) workloads(dst []cost.Workload, p *pod, base cost.Workload) [
 		w.CPU = cost.Held{Used: r.cpu.Used, Unused: r.cpu.Unused}
 		w.RAM = cost.Held{Used: r.ram.Used.Seconds(), Unused: r.ram.Unused.Seconds()}
 		w.CPUKnown, w.RAMKnown, w.CPUPeak, w.RAMPeak = r.cpu.Known, r.ram.Known, r.cpuPeak, r.ramPeak
-		w.CPUSketch, w.RAMSketch = r.cpuSketch, r.ramSketch
+		w.CPUSketch, w.RAMSketch, w.GPUKnown = r.cpuSketch, r.ramSketch, r.gpu.Known
+		w.Network = cost.Network{Received: r.traffic[received], Sent: r.traffic[sent]}
+		w.Disk = cost.Disk{Read: r.traffic[read], Written: r.traffic[written]}
 		asked := c.asked(s.span)
 		w.CPU.Request, w.CPU.Unknown = asked[cpuResource].Micros(), asked[cpuResource].Micros()-r.cpu.Request
 		w.RAM.Request, w.RAM.Unknown = asked[ramResource].Seconds(), asked[ramResource].Less(r.ram.Request).Seconds()
-		w.GPU.Request, w.GPU.Unknown = asked[gpuResource].Micros(), asked[gpuResource].Micros()
+		w.GPU = cost.Held{Used: r.gpu.Used.Micros(), Unused: r.gpu.Unused.Micros()}
+		w.GPU.Request, w.GPU.Unknown = asked[gpuResource].Micros(), asked[gpuResource].Less(r.gpu.Request).Micros()
 		w.CPU.Limit = quantity.Integral(c.limit[cpuResource], s.from, s.to).Micros()
 		w.RAM.Limit = quantity.Integral(c.limit[ramResource], s.from, s.to).Seconds()
 		w.GPU.Limit = quantity.Integral(c.limit[gpuResource], s.from, s.to).Micros()
@@ -138,7 +142,7 @@ func (c *container) workloads(dst []cost.Workload, p *pod, base cost.Workload) [
 
 // nothing tells of rows of a pod's extra container without anything in them.
 func nothing(w cost.Workload) bool {
-	return w.Container == cost.PodContainer && w.CPU.Request|w.RAM.Request|w.GPU.Request|w.CPU.Used|w.RAM.Used == 0
+	return w.Container == cost.PodContainer && w.CPU.Request|w.RAM.Request|w.GPU.Request|w.CPU.Used|w.RAM.Used|w.Network.Received|w.Network.Sent == 0
 }
 
 func (c *container) asked(s span) (out [resources]quantity.Bytes) {

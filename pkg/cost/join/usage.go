@@ -13,11 +13,11 @@ import (
 	"github.com/varve-io/varve/pkg/series"
 )
 
-// groupKey is one container name of the pods of one name: the series about it are integrated together, since later runs end
-// earlier ones, and several sources must count once.
+// groupKey is one container name of the pods of one name, and for what has parts one device or interface: the series about it are
+// integrated together, since later runs end earlier ones, and several sources must count once.
 type groupKey struct {
-	pods      *podSet
-	container string
+	pods            *podSet
+	container, part string
 }
 
 // source is one series of a group.
@@ -26,27 +26,53 @@ type source struct {
 	series.Chunked
 }
 
+// meter is a metric of usage and what becomes of it.
+type meter struct {
+	metric   string
+	matchers []*labels.Matcher
+	// group is the container and part that a series is of; ok is false for what must not be counted.
+	group func(f *fields) (container, part string, ok bool)
+	add   func(groupKey, []source) error
+}
+
 // isContainer leaves out cgroups that are not one container: pods, slices, sandboxes.
 var isContainer = []*labels.Matcher{not("container", ""), not("container", "POD"), not("pod", "")}
 
+// isPod leaves out what is not of a pod.
+var isPod = []*labels.Matcher{not("pod", "")}
+
 func (j *joiner) readUsage() error {
-	if err := j.usage("container_cpu_usage_seconds_total", j.addCPU); err != nil {
-		return err
+	whole := func(f *fields) (container, part string, ok bool) {
+		return f.container, "", f.cpu == "" || f.cpu == "total"
 	}
-	return j.usage("container_memory_working_set_bytes", j.addRAM)
+	for _, m := range []meter{
+		{"container_cpu_usage_seconds_total", isContainer, whole, j.addCPU},
+		{"container_memory_working_set_bytes", isContainer, whole, j.addRAM},
+		{"container_fs_reads_bytes_total", isContainer, byDevice, j.adder(read)},
+		{"container_fs_writes_bytes_total", isContainer, byDevice, j.adder(written)},
+		{"container_network_receive_bytes_total", isPod, byInterface, j.adder(received)},
+		{"container_network_transmit_bytes_total", isPod, byInterface, j.adder(sent)},
+		{"DCGM_FI_PROF_GR_ENGINE_ACTIVE", nil, byGPU, j.gpuAdder("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 1000)},
+		{"DCGM_FI_DEV_GPU_UTIL", nil, byGPU, j.gpuAdder("DCGM_FI_DEV_GPU_UTIL", 10)},
+	} {
+		if err := j.usage(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // usage streams one metric, and calls add with all sources of each group.
-func (j *joiner) usage(metric string, add func(groupKey, []source) error) error {
+func (j *joiner) usage(m meter) error {
 	q := series.Query{MinTime: j.Start - usageMargin, MaxTime: j.end + usageMargin}
-	counts, err := j.count(q, metric)
+	counts, err := j.count(q, m)
 	if err != nil {
 		return err
 	}
 	waiting := map[groupKey][]source{}
 	var one [1]source
-	err = j.each(q, metric, isContainer, func(c series.Chunked) error {
-		k, ok := j.group(c.Labels)
+	err = j.each(q, m.metric, m.matchers, func(c series.Chunked) error {
+		k, ok := j.group(m, c.Labels)
 		if !ok {
 			return nil
 		}
@@ -55,22 +81,22 @@ func (j *joiner) usage(metric string, add func(groupKey, []source) error) error 
 		many := counts[k]
 		if many <= 1 {
 			one[0] = s
-			return add(k, one[:])
+			return m.add(k, one[:])
 		}
-		s.uid, s.run, k.container = j.keep(s.uid), strings.Clone(s.run), j.keep(k.container)
+		s.uid, s.run, k = j.keep(s.uid), strings.Clone(s.run), j.keepKey(k)
 		waiting[k] = append(waiting[k], s)
 		if len(waiting[k]) < int(many) {
 			return nil
 		}
 		all := waiting[k]
 		delete(waiting, k)
-		return add(k, all)
+		return m.add(k, all)
 	})
 	if err != nil {
 		return err
 	}
 	for k, all := range waiting { // of groups whose other series went meanwhile
-		if err := add(k, all); err != nil {
+		if err := m.add(k, all); err != nil {
 			return err
 		}
 	}
@@ -78,15 +104,13 @@ func (j *joiner) usage(metric string, add func(groupKey, []source) error) error 
 }
 
 // count says how many series each group has, from their labels.
-func (j *joiner) count(q series.Query, metric string) (map[groupKey]int32, error) {
+func (j *joiner) count(q series.Query, m meter) (map[groupKey]int32, error) {
 	counts := map[groupKey]int32{}
 	q.SkipChunks = true
-	err := j.each(q, metric, isContainer, func(c series.Chunked) error {
-		if k, ok := j.group(c.Labels); ok {
-			k.container = j.keep(k.container)
-			counts[k]++
-		} else if j.fields.pod != "" && j.podOf(&j.fields) == nil {
-			f := &j.fields
+	err := j.each(q, m.metric, m.matchers, func(c series.Chunked) error {
+		if k, ok := j.group(m, c.Labels); ok {
+			counts[j.keepKey(k)]++
+		} else if f := &j.fields; f.pod != "" && j.podOf(f) == nil {
 			j.warnings.add(UsageWithoutPod, f.cluster, podName{f.cluster, f.namespace, f.pod}.String())
 		}
 		return nil
@@ -94,15 +118,18 @@ func (j *joiner) count(q series.Query, metric string) (map[groupKey]int32, error
 	return counts, err
 }
 
-// group reads the fields; ok is false if the series is none of a known container as a whole.
-func (j *joiner) group(ls labels.Labels) (groupKey, bool) {
+func (j *joiner) keepKey(k groupKey) groupKey {
+	k.container, k.part = j.keep(k.container), j.keep(k.part)
+	return k
+}
+
+// group reads the fields; ok is false if the series is none of a known pod, or must not be counted.
+func (j *joiner) group(m meter, ls labels.Labels) (groupKey, bool) {
 	f := &j.fields
 	f.read(ls, j.ClusterLabel)
-	if f.cpu != "" && f.cpu != "total" {
-		return groupKey{}, false
-	}
+	container, part, ok := m.group(f)
 	pods := j.podOf(f)
-	return groupKey{pods, f.container}, pods != nil
+	return groupKey{pods, container, part}, ok && pods != nil
 }
 
 // cgroup is the uid of the pod and the name of the run that the path of a container's cgroup tells.
@@ -260,6 +287,12 @@ func (j *joiner) containerOf(p *pod, name string) *container {
 			return c
 		}
 	}
+	if name == cost.PodContainer {
+		if p.extra == nil {
+			p.extra = &container{name: name, rows: make([]row, len(p.segments))}
+		}
+		return p.extra
+	}
 	c := p.container(j.keep(name))
 	c.rows = make([]row, len(p.segments))
 	return c
@@ -315,72 +348,4 @@ func (c *container) addRAM(p *pod, pieces []quantity.Level) {
 	for i, s := range p.segments {
 		c.rows[i].addRAM(pieces, c.request[ramResource], s.span)
 	}
-}
-
-// addExtra integrates what a pod holds beyond its containers: the usage of init containers, one after the other, and none while
-// that of any other container is known.
-func (p *pod) addExtra() {
-	x := p.extra
-	var cpu []quantity.Spread
-	for _, s := range union(x.cpuKnown) {
-		cpu = append(cpu, quantity.NewSpread(s.from, s.to, 0))
-	}
-	var ram []quantity.Level
-	for _, s := range union(x.ramKnown) {
-		ram = append(ram, quantity.Level{From: s.from, To: s.to})
-	}
-	cpu = overlay(append([]lane[quantity.Spread]{{run: math.MinInt64, pieces: cpu}}, x.initCPU...))
-	ram = overlay(append([]lane[quantity.Level]{{run: math.MinInt64, pieces: ram}}, x.initRAM...))
-	for i, s := range p.segments {
-		x.rows[i].addCPU(cpu, x.request[cpuResource], s.span)
-		x.rows[i].addRAM(ram, x.request[ramResource], s.span)
-	}
-}
-
-// row is what a container held in one segment.
-type row struct {
-	cpu                  quantity.CPU
-	ram                  quantity.RAM
-	cpuPeak, ramPeak     int64
-	cpuSketch, ramSketch cost.Sketch
-}
-
-func (r *row) addCPU(pieces []quantity.Spread, request []quantity.Level, in span) {
-	r.cpu.Add(pieces, request, in.from, in.to)
-	for _, s := range pieces {
-		if s = s.Clip(in.from, in.to); s.To > s.From {
-			rate := s.Rate()
-			r.cpuPeak = max(r.cpuPeak, (rate+999)/1000)
-			r.cpuSketch = held(r.cpuSketch, cpuBuckets.Index(rate), s.To-s.From)
-		}
-	}
-}
-
-func (r *row) addRAM(pieces, request []quantity.Level, in span) {
-	r.ram.Add(pieces, request, in.from, in.to)
-	for _, l := range pieces {
-		if l = l.Clip(in.from, in.to); l.To > l.From {
-			r.ramPeak = max(r.ramPeak, l.Value)
-			r.ramSketch = held(r.ramSketch, ramBuckets.Index(l.Value), l.To-l.From)
-		}
-	}
-}
-
-// Buckets of sketches: of millionths of a core, and of bytes.
-var (
-	cpuBuckets = quantity.NewBuckets(10_000, 1_000_000_000)
-	ramBuckets = quantity.NewBuckets(10_000_000, 100_000_000_000_000)
-)
-
-// held adds to a bucket of a sketch.
-func held(s cost.Sketch, index int32, ms int64) cost.Sketch {
-	i := len(s)
-	for i > 0 && s[i-1].Index >= index {
-		i--
-	}
-	if i < len(s) && s[i].Index == index {
-		s[i].Millis += ms
-		return s
-	}
-	return slices.Insert(s, i, cost.Bucket{Index: index, Millis: ms})
 }

@@ -1,0 +1,111 @@
+package join
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/quantity"
+)
+
+// kind of traffic is an index.
+type kind int
+
+const (
+	received kind = iota
+	sent
+	read
+	written
+	kinds
+)
+
+func byDevice(f *fields) (container, part string, ok bool) { return f.container, f.device, true }
+
+// byInterface takes a pod's sandbox for the pod. What the host has of a pod's interface has the same bytes again.
+func byInterface(f *fields) (container, part string, ok bool) {
+	for _, prefix := range []string{"lo", "veth", "cali", "lxc", "cilium", "cni", "docker", "flannel", "tunl", "kube-", "nodelocaldns", "br-", "dummy"} {
+		if rest, is := strings.CutPrefix(f.iface, prefix); is && (prefix != "lo" || rest == "") {
+			return "", "", false
+		}
+	}
+	return cost.PodContainer, f.iface, f.container == "" || f.container == "POD"
+}
+
+// byGPU is nothing where DCGM's exporter names itself: that device is nobody's. See gpuAdder.
+func byGPU(f *fields) (container, part string, ok bool) {
+	return f.container, f.gpu, f.pod != "" && f.container != ""
+}
+
+// adder sums up the bytes of one kind. Pods in the host's network show the bytes of their node.
+func (j *joiner) adder(of kind) func(groupKey, []source) error {
+	return func(k groupKey, all []source) error {
+		for _, p := range k.pods.pods {
+			sources := mine(p, all)
+			if len(p.segments) == 0 || len(sources) == 0 || k.container == cost.PodContainer && p.hostNetwork {
+				continue
+			}
+			c := j.containerOf(p, k.container)
+			lanes, err := lanesOf(j, sources, func(s source, bridge int64) []quantity.Spread {
+				start := j.start(p, c, s, len(all) == 1, j.samples[0].T)
+				j.spreads = quantity.Counter{Bridge: bridge, Start: start, Unit: 1}.Spreads(j.reusedSpreads(len(sources)), j.samples)
+				return j.spreads
+			})
+			if err != nil {
+				return err
+			}
+			pieces := overlay(lanes)
+			for i, s := range p.segments {
+				for _, piece := range pieces {
+					c.rows[i].traffic[of] += piece.Clip(s.from, s.to).Amount()
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// gpuAdder collects how busy the devices of containers are that asked for GPUs, from the first metric that tells.
+func (j *joiner) gpuAdder(metric string, unit float64) func(groupKey, []source) error {
+	return func(k groupKey, all []source) error {
+		for _, p := range k.pods.pods {
+			i := slices.IndexFunc(p.containers, func(c *container) bool { return c.name == k.container && len(c.request[gpuResource]) > 0 })
+			if i < 0 || len(p.segments) == 0 {
+				continue
+			}
+			c := p.containers[i]
+			if c.busyBy == "" {
+				c.busyBy = metric
+			}
+			if c.busyBy != metric {
+				continue
+			}
+			lanes, err := lanesOf(j, all, func(_ source, bridge int64) []quantity.Level {
+				return quantity.Levels(nil, j.samples, bridge, unit)
+			})
+			if err != nil {
+				return err
+			}
+			c.busy = append(c.busy, overlay(lanes))
+		}
+		return nil
+	}
+}
+
+// addGPU integrates how busy the container's devices were, while that is known of all of them.
+func (c *container) addGPU(p *pod) {
+	if len(c.busy) == 0 {
+		return
+	}
+	known, sum := spansOf(c.busy[0]), c.busy[0]
+	for _, levels := range c.busy[1:] {
+		spans := spansOf(levels)
+		known = without(known, without(known, spans))
+		sum = quantity.Combine(nil, sum, levels, quantity.Add)
+	}
+	for i, s := range p.segments {
+		for _, k := range known {
+			k = k.clip(s.span)
+			c.rows[i].gpu.Add(sum, c.request[gpuResource], k.from, k.to)
+		}
+	}
+}
