@@ -9,8 +9,8 @@ import (
 	"github.com/varve-io/varve/pkg/cost/price"
 )
 
-// MaxLines is how many lines a report may have.
-const MaxLines = 1_000_000
+// MaxLines is how many lines a report may have, counted by class. While it is made, each takes about 4 KB.
+const MaxLines = 250_000
 
 // Builder sums ledgers into a report. Quantities are summed by line, class and list of prices, and priced once. Not safe
 // for concurrent use.
