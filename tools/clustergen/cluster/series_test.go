@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -186,4 +187,34 @@ func TestNamesAreUsedAgain(t *testing.T) {
 	if d := cmp.Diff([]float64{1, 1, 1, 2, 2, -1, 3}, got); d != "" || providers != 3 {
 		t.Errorf("%d nodes, capacity every 15 s (-want +got):\n%s", providers, d)
 	}
+}
+
+// Series are made one metric after another: what is in memory doesn't grow with their number.
+func TestMemoryIsThatOfOneMetric(t *testing.T) {
+	c := Random(Config{Seed: 11, Name: "c", Span: Span{newYear, newYear + hour}, Nodes: 100, Pods: 1500})
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, most := heap(), uint64(0)
+	all, largest, bytes := 0, 0, 0
+	n, last := 0, ""
+	for s := range c.Series(c.From, c.To) {
+		name := s.Labels.Get("__name__")
+		if n++; name != last {
+			n, last = 1, name
+		}
+		all, largest, bytes = all+1, max(largest, n), bytes+int(s.Labels.ByteSize())
+		if all%20_000 == 0 {
+			now := heap()
+			most = max(most, now-min(now, before))
+		}
+	}
+	// Each series of the largest metric may take its labels and a kilobyte.
+	if limit := uint64(largest * (bytes/all + 1024)); most > limit || all < 5*largest || most == 0 {
+		t.Errorf("%d bytes in use for %d series, at most %d of one metric: want at most %d", most, all, largest, limit)
+	}
+	runtime.KeepAlive(c)
 }
