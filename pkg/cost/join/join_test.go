@@ -157,6 +157,11 @@ func TestErrors(t *testing.T) {
 	if _, err := Hour(t.Context(), broken{}, Options{Start: begin}); err == nil || !strings.Contains(err.Error(), "a block is gone") {
 		t.Errorf("a broken set: %v", err)
 	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Hour(ended, load(t, n1, agent), Options{Start: begin}); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
 	if _, err := Hour(t.Context(), load(t), Options{Start: begin + 1}); err == nil || !strings.Contains(err.Error(), "full hour") {
 		t.Errorf("no full hour: %v", err)
 	}

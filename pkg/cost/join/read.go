@@ -103,6 +103,9 @@ func (r *reader) each(q series.Query, metric string, ms []*labels.Matcher, fn fu
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
 	for set.Next() {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
 		if err := fn(set.At()); err != nil {
 			return err
 		}
