@@ -36,8 +36,14 @@ func text[R any, S ~string](name string, at func(*R) *S) column[R] {
 				if err != nil {
 					return err
 				}
-				for i := range n {
-					*at(&rows[i]) = S(l.text(from + i))
+				if l.index == nil {
+					for i, v := range l.texts[from : from+n] {
+						*at(&rows[i]) = S(v)
+					}
+				} else {
+					for i, k := range l.index[from : from+n] {
+						*at(&rows[i]) = S(l.texts[k])
+					}
 				}
 				rows = rows[n:]
 			}
@@ -61,8 +67,14 @@ func integer[R any](name string, node parquet.Node, at func(*R) *int64) column[R
 				if err != nil {
 					return err
 				}
-				for i := range n {
-					*at(&rows[i]) = l.integer(from + i)
+				if l.index == nil {
+					for i, v := range l.ints[from : from+n] {
+						*at(&rows[i]) = v
+					}
+				} else {
+					for i, k := range l.index[from : from+n] {
+						*at(&rows[i]) = l.ints[k]
+					}
 				}
 				rows = rows[n:]
 			}

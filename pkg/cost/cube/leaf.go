@@ -79,9 +79,9 @@ func (l *leaf) take(page parquet.Page) error {
 			l.texts = append(l.texts, all[offsets[i-1]:offsets[i]])
 		}
 	case parquet.Int64:
-		l.ints = append(l.ints[:0], data.Int64()...)
+		l.ints = data.Int64() // of the page or the dictionary, which stays as long as it is read
 	case parquet.Int32:
-		l.ints = l.ints[:0]
+		l.ints = make([]int64, 0, len(data.Int32()))
 		for _, v := range data.Int32() {
 			l.ints = append(l.ints, int64(v))
 		}

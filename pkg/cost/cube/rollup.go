@@ -172,6 +172,9 @@ func WriteRollUp(ctx context.Context, out io.Writer, name Table, old Source, led
 func writeLedgers[R any](ctx context.Context, out io.Writer, t *table[R], old *File, ledgers []*cost.Ledger, rows func(*cost.Ledger) ([]R, error)) error {
 	parts := make([]rowsOf[R], len(ledgers))
 	for i, l := range ledgers {
+		if l.Method != "" && l.Method != cost.MaxRequestUsage {
+			return fmt.Errorf("write cost cube: table %s: a roll-up of method %s", t.name, l.Method)
+		}
 		of, err := rows(l)
 		if err != nil {
 			return fmt.Errorf("write cost cube: table %s: %w", t.name, err)

@@ -82,11 +82,11 @@ func placeColumns[R any](at func(*R) *cost.Place) []column[R] {
 	}
 }
 
-// numbers are columns of an array's elements.
-func numbers[R any](at func(*R) []int64, names ...string) []column[R] {
+// numbers are columns of an array's elements; at is where the i-th one is.
+func numbers[R any](at func(i int) func(*R) *int64, names ...string) []column[R] {
 	var out []column[R]
 	for i, name := range names {
-		out = append(out, number(name, func(r *R) *int64 { return &at(r)[i] }))
+		out = append(out, number(name, at(i)))
 	}
 	return out
 }
@@ -117,12 +117,12 @@ func itemTable() *table[itemRow] {
 		[]column[row]{period[row]("period"), kindColumn()},
 		subjectColumns(func(r *row) *cost.Subject { return &r.Subject }),
 		placeColumns(func(r *row) *cost.Place { return &r.Place }),
-		numbers(func(r *row) []int64 { return r.Quantities[:] },
+		numbers(func(i int) func(*row) *int64 { return func(r *row) *int64 { return &r.Quantities[i] } },
 			"cpu_used_core_us", "cpu_unused_core_us", "cpu_usage_unknown_core_us", "cpu_over_core_us", "cpu_request_core_us",
 			"ram_used_byte_s", "ram_unused_byte_s", "ram_usage_unknown_byte_s", "ram_over_byte_s", "ram_request_byte_s",
 			"gpu_used_gpu_us", "gpu_unused_gpu_us", "gpu_usage_unknown_gpu_us", "gpu_over_gpu_us", "gpu_request_gpu_us",
 			"amount", "network_received_bytes", "network_sent_bytes", "disk_read_bytes", "disk_written_bytes"),
-		numbers(func(r *row) []int64 { return r.Times[:] }, "alive_ms", "cpu_known_ms", "ram_known_ms", "gpu_known_ms"))
+		numbers(func(i int) func(*row) *int64 { return func(r *row) *int64 { return &r.Times[i] } }, "alive_ms", "cpu_known_ms", "ram_known_ms", "gpu_known_ms"))
 }
 
 func billTable() *table[billRow] {
@@ -131,12 +131,12 @@ func billTable() *table[billRow] {
 		[]column[row]{period[row]("period")},
 		subjectColumns(func(r *row) *cost.Subject { return &r.Subject }),
 		placeColumns(func(r *row) *cost.Place { return &r.Place }),
-		numbers(func(r *row) []int64 { return r.Quantities[:] },
+		numbers(func(i int) func(*row) *int64 { return func(r *row) *int64 { return &r.Quantities[i] } },
 			"cpu_capacity_core_us", "cpu_allocatable_core_us", "cpu_blind_core_us", "cpu_used_core_us",
 			"ram_capacity_byte_s", "ram_allocatable_byte_s", "ram_blind_byte_s", "ram_used_byte_s",
 			"gpu_capacity_gpu_us", "gpu_allocatable_gpu_us", "gpu_blind_gpu_us", "gpu_used_gpu_us",
 			"amount", "network_received_bytes", "network_sent_bytes", "disk_read_bytes", "disk_written_bytes"),
-		numbers(func(r *row) []int64 { return r.Times[:] }, "up_ms", "blind_ms"))
+		numbers(func(i int) func(*row) *int64 { return func(r *row) *int64 { return &r.Times[i] } }, "up_ms", "blind_ms"))
 }
 
 // Ledgers count in 128 bits. Columns have 64, which every engine reads as numbers and adds up exactly. So a larger quantity is spread over
