@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"strings"
@@ -14,6 +17,7 @@ import (
 	"github.com/varve-io/varve/pkg/block"
 	"github.com/varve-io/varve/pkg/bucket"
 	"github.com/varve-io/varve/pkg/catalog"
+	"github.com/varve-io/varve/pkg/cost/price"
 	"github.com/varve-io/varve/pkg/ring"
 	"github.com/varve-io/varve/pkg/rpc"
 	"github.com/varve-io/varve/pkg/series"
@@ -108,6 +112,33 @@ func (o opener) OpenBlock(ctx context.Context, id tenant.ID, b ulid.ULID) (queri
 		return nil, fmt.Errorf("block %s of tenant %s has left the catalog: %w", b, id, fs.ErrNotExist)
 	}
 	return block.Open(ctx, entry.OpenFiles(o.s.reader, id), entry.Meta())
+}
+
+// prices are tenants' price books, one object each.
+type prices struct{ bucket bucket.Bucket }
+
+func (p prices) name(id tenant.ID) string { return id.String() + "/varve/cost/prices.yaml" }
+
+func (p prices) Book(ctx context.Context, id tenant.ID) (*price.Book, error) {
+	r, err := p.bucket.Get(ctx, p.name(id))
+	if p.bucket.IsObjNotFoundErr(err) {
+		return price.Default(), nil
+	}
+	if err != nil {
+		return nil, &querier.UnavailableError{Reason: fmt.Sprintf("the price book can't be read from the bucket: %v", err)}
+	}
+	text, err := io.ReadAll(r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return nil, &querier.UnavailableError{Reason: fmt.Sprintf("the price book can't be read from the bucket: %v", err)}
+	}
+	return price.Parse(text)
+}
+
+func (p prices) Put(ctx context.Context, id tenant.ID, b *price.Book) error {
+	if err := p.bucket.Upload(ctx, p.name(id), bytes.NewReader(b.Text())); err != nil {
+		return &querier.UnavailableError{Reason: fmt.Sprintf("the price book can't be written to the bucket: %v", err)}
+	}
+	return nil
 }
 
 // served is the ingester as rpc serves it.

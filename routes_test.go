@@ -52,6 +52,12 @@ var doors = []struct {
 	{"POST", "/api/v1/read", tenant.ScopeRead},
 	{"GET", "/federate", tenant.ScopeRead},
 	{"GET", "/config/v1/rules", tenant.ScopeRead},
+	{"GET", "/api/v1/cost/report", tenant.ScopeCost},
+	{"GET", "/prometheus/api/v1/cost/assets", tenant.ScopeCost},
+	{"POST", "/api/v1/cost/utilization", tenant.ScopeCost},
+	{"GET", "/api/v1/cost/scale-events", tenant.ScopeCost},
+	{"GET", "/api/v1/cost/pricebook", tenant.ScopeCost},
+	{"PUT", "/api/v1/cost/pricebook", tenant.ScopeAdmin},
 	{"GET", "/anything/else", tenant.ScopeRead},
 }
 
@@ -64,7 +70,7 @@ func tokens(t *testing.T) string {
 	}
 	file := filepath.Join(t.TempDir(), "tokens.yaml")
 	content := "tokens:\n" + entry("write", "write", "") + entry("read", "read", "") +
-		entry("expired", "read, write", "  expires: 2020-01-01\n") + entry("admin", "admin", "")
+		entry("expired", "read, write, cost, admin", "  expires: 2020-01-01\n") + entry("admin", "admin", "") + entry("cost", "cost", "")
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +122,10 @@ func TestEveryDoorAsksForTheRightToken(t *testing.T) {
 		if d.scope == tenant.ScopeWrite {
 			other = tenant.ScopeRead
 		}
+		third := "admin"
+		if d.scope == tenant.ScopeAdmin {
+			third = "cost"
+		}
 		for _, c := range []struct {
 			what, token, tenant string
 			want                int
@@ -124,7 +134,7 @@ func TestEveryDoorAsksForTheRightToken(t *testing.T) {
 			{"wrong token", "guess", "team-a", http.StatusUnauthorized},
 			{"expired token", "expired", "team-a", http.StatusUnauthorized},
 			{"token of the other scope", string(other), "team-a", http.StatusForbidden},
-			{"admin token", "admin", "team-a", http.StatusForbidden},
+			{"token of a third scope", third, "team-a", http.StatusForbidden},
 			{"another's tenant", string(d.scope), "team-b", http.StatusForbidden},
 		} {
 			if got := status(d.method, d.path, c.token, c.tenant); got != c.want {

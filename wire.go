@@ -263,13 +263,19 @@ func (p *process) querier(s *shared) error {
 	older := querier.NewBlocks(catalogOf{s.catalogs}, opener{s}, p.cfg.Querier.OpenBlocks)
 	q, err := querier.New(p.cfg.Querier, querier.Dependencies{
 		Recent: querier.Fanout{Ring: s.ring, Owners: owners{s.pool}}, Older: older,
-		Limits: s.limits, Build: querier.BuildInfo{Version: p.build.Version, Revision: p.build.Revision, GoVersion: p.build.GoVersion},
+		Limits: s.limits, Prices: prices{s.bucket}, Build: querier.BuildInfo{Version: p.build.Version, Revision: p.build.Revision, GoVersion: p.build.GoVersion},
 		Logger: p.logger.With("component", "querier"), Registerer: p.reg, Now: time.Now,
 	})
 	if err != nil {
 		return err
 	}
 	p.data.Handle("/", p.http.Handler("read", authenticated(s.tokens, tenant.ScopeRead, q)))
+	for _, path := range querier.CostPaths {
+		for _, prefix := range []string{"/api/v1", "/prometheus/api/v1"} {
+			p.data.Handle(prefix+path, p.http.Handler("cost", authenticated(s.tokens, tenant.ScopeCost, q)))
+			p.data.Handle("PUT "+prefix+path, p.http.Handler("cost", authenticated(s.tokens, tenant.ScopeAdmin, q)))
+		}
+	}
 	p.ready["querier"] = func() error { return nil }
 	p.closers = append(p.closers, older.Close)
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/prometheus/promql"
 
+	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
 )
@@ -57,6 +58,11 @@ func (q *Querier) routes() http.Handler {
 		{both, "/cardinality/label_names", own["label_names"], true},
 		{both, "/cardinality/label_values", own["label_values"], true},
 		{both, "/cardinality/active_series", own["active_series"], true},
+		{both, "/cost/report", q.costs(cost.AskReport), true},
+		{both, "/cost/assets", q.costs(cost.AskAssets), true},
+		{both, "/cost/utilization", q.costs(cost.AskUtilization), true},
+		{both, "/cost/scale-events", q.costs(cost.AskScaleEvents), true},
+		{[]string{"GET", "PUT"}, "/cost/pricebook", http.HandlerFunc(q.pricebook), false},
 	}
 	mux := http.NewServeMux()
 	for _, prefix := range []string{"/prometheus", ""} {

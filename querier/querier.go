@@ -15,9 +15,11 @@ import (
 
 // Dependencies is what a querier works with.
 type Dependencies struct {
-	Recent     Recent
-	Older      Older
-	Limits     Limits
+	Recent Recent
+	Older  Older
+	Limits Limits
+	// Prices keep the price books; nil for the built-in prices only.
+	Prices     Prices
 	Build      BuildInfo
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -29,6 +31,7 @@ type Dependencies struct {
 type Querier struct {
 	config  Config
 	limits  Limits
+	prices  Prices
 	build   BuildInfo
 	logger  *slog.Logger
 	metrics *metrics
@@ -49,12 +52,15 @@ func New(c Config, d Dependencies) (*Querier, error) {
 		return nil, errors.New("make querier: recent, older and limits are needed")
 	}
 	q := &Querier{
-		config: c, limits: d.Limits, build: d.Build, logger: d.Logger, now: d.Now,
+		config: c, limits: d.Limits, prices: d.Prices, build: d.Build, logger: d.Logger, now: d.Now,
 		metrics: newMetrics(d.Registerer, c.MaxConcurrent),
 		gate:    make(chan struct{}, c.MaxConcurrent),
 	}
 	if q.logger == nil {
 		q.logger = slog.New(slog.DiscardHandler)
+	}
+	if q.prices == nil {
+		q.prices = builtIn{}
 	}
 	if q.now == nil {
 		q.now = time.Now

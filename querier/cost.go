@@ -1,0 +1,203 @@
+package querier
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/join"
+	"github.com/varve-io/varve/pkg/cost/price"
+	"github.com/varve-io/varve/pkg/series"
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// CostPaths are the paths, below /api/v1, that ask what things cost. A PUT changes what they cost.
+var CostPaths = []string{"/cost/report", "/cost/assets", "/cost/utilization", "/cost/scale-events", "/cost/pricebook"}
+
+// Prices keep tenants' price books. They are safe for concurrent use.
+type Prices interface {
+	// Book is the tenant's, or the built-in one if it has none.
+	Book(ctx context.Context, id tenant.ID) (*price.Book, error)
+	Put(ctx context.Context, id tenant.ID, b *price.Book) error
+}
+
+// builtIn has the built-in prices only.
+type builtIn struct{}
+
+func (builtIn) Book(context.Context, tenant.ID) (*price.Book, error) { return price.Default(), nil }
+
+func (builtIn) Put(context.Context, tenant.ID, *price.Book) error {
+	return &UnavailableError{Reason: "no price books are kept here"}
+}
+
+// costs answers what a window cost. An hour is computed from its samples, within the limits of one read.
+func (q *Querier) costs(verb cost.Verb) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		question, err := cost.ParseQuestion(verb, r.Form.Get)
+		format := "json"
+		if f := r.Form.Get("format"); f != "" {
+			format = f
+		}
+		kind := map[string]string{"json": "application/json", "csv": "text/csv; charset=utf-8", "table": "text/plain; charset=utf-8"}[format]
+		if err == nil && kind == "" {
+			err = fmt.Errorf("format: there is no %q, but json, csv and table", format)
+		}
+		if err == nil {
+			err = checkRange(&budgetFrom(r.Context()).limits, question.Query.To-question.Query.From)
+		}
+		id, oneErr := oneTenant(r.Context())
+		if err = errors.Join(err, oneErr); err != nil {
+			writeError(w, http.StatusBadRequest, "bad_data", err)
+			return
+		}
+		var body bytes.Buffer
+		if err := q.answerCost(r.Context(), &body, id, question, format); err != nil {
+			writeFailure(w, budgetFrom(r.Context()).failed(err))
+			return
+		}
+		w.Header().Set("Content-Type", kind)
+		_, _ = w.Write(body.Bytes()) // the client is gone if this fails
+	})
+}
+
+func (q *Querier) answerCost(ctx context.Context, w io.Writer, id tenant.ID, question *cost.Question, format string) error {
+	book, err := q.prices.Book(ctx, id)
+	if err != nil {
+		return err
+	}
+	source := &costSource{sources: q.store.sources, budget: budgetFrom(ctx)}
+	hours := join.Ledgers(ctx, source, join.Options{Tenant: id, Labels: question.Query.LabelNames()}, question.Query)
+	answer, err := question.Answer(book, func(yield func(*cost.Ledger, error) bool) {
+		for l, err := range hours {
+			source.series, source.bytes = 0, 0
+			if l != nil {
+				l.Warnings = append(l.Warnings, source.partial()...)
+			}
+			if !yield(l, err) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return answer.Write(w, format)
+}
+
+// oneTenant is the tenant of a request that can't be federated.
+func oneTenant(ctx context.Context) (tenant.ID, error) {
+	ids := tenantsOf(ctx)
+	if len(ids) != 1 {
+		return tenant.ID{}, fmt.Errorf("header %s: costs are those of one tenant, and %d are named", TenantHeader, len(ids))
+	}
+	return ids[0], nil
+}
+
+// costSource is what an hour is computed from. Each hour may take what a read may.
+type costSource struct {
+	sources       sources
+	budget        *budget
+	series, bytes int64 // of the hour
+	missing       []string
+}
+
+// Select implements join.Source.
+func (s *costSource) Select(ctx context.Context, q series.Query) (series.Set, error) {
+	set, warns, err := s.sources.query(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	for text := range warns {
+		s.missing = append(s.missing, text)
+	}
+	return &costSet{set, s, nil}, nil
+}
+
+// partialAnswer is the warning of an hour of which not everything could be reached.
+const partialAnswer = "partial_answer"
+
+func (s *costSource) partial() (all []cost.Warning) {
+	if len(s.missing) > 0 {
+		all = append(all, cost.Warning{Name: partialAnswer, Count: 1, Example: s.missing[0]})
+	}
+	s.missing = nil
+	return all
+}
+
+// costSet counts what is read.
+type costSet struct {
+	series.Set
+	source *costSource
+	err    error
+}
+
+// Next implements series.Set.
+func (s *costSet) Next() bool {
+	if s.err != nil || !s.Set.Next() {
+		return false
+	}
+	c, b := s.At(), s.source.budget
+	s.source.series++
+	s.source.bytes += chunkBytes(c)
+	b.series.Add(1)
+	b.chunks.Add(int64(len(c.Chunks)))
+	b.bytes.Add(chunkBytes(c))
+	s.err = b.check(s.source.series, s.source.bytes)
+	return s.err == nil
+}
+
+// Err implements series.Set.
+func (s *costSet) Err() error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.Set.Err()
+}
+
+// maxBookBytes is how long a price book may be.
+const maxBookBytes = 1 << 20
+
+// pricebook answers with the tenant's price book, or takes another one.
+func (q *Querier) pricebook(w http.ResponseWriter, r *http.Request) {
+	id, err := oneTenant(r.Context())
+	if err != nil {
+		writeError(w, http.StatusBadRequest, "bad_data", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), time.Duration(q.config.Timeout))
+	defer cancel()
+	if r.Method == http.MethodPut {
+		q.putPricebook(w, r.WithContext(ctx), id)
+		return
+	}
+	book, err := q.prices.Book(ctx, id)
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(book.Text())
+}
+
+func (q *Querier) putPricebook(w http.ResponseWriter, r *http.Request, id tenant.ID) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBookBytes))
+	if err != nil {
+		writeError(w, http.StatusRequestEntityTooLarge, "bad_data", fmt.Errorf("price book: %w", err))
+		return
+	}
+	book, err := price.Parse(text)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, "bad_data", fmt.Errorf("price book: %w", err))
+		return
+	}
+	if err := q.prices.Put(r.Context(), id, book); err != nil {
+		writeFailure(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
