@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -125,23 +127,32 @@ func (p *process) alive() error {
 	}
 }
 
+// Ports lie below those that Linux gives to outgoing connections (from 32768 on): until a process listens on its own, nobody is given
+// it by chance.
+const (
+	firstPort = 10_000
+	ports     = 22_000
+)
+
 // freeAddresses returns 127.0.0.1 with n different ports on which nobody listens.
-func freeAddresses(n int) ([]string, error) {
-	var all []string
-	var errs []error
-	var open []net.Listener
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			errs = append(errs, err)
-			break
+func freeAddresses(n int) (all []string, err error) {
+	first := rand.IntN(ports)
+	for at := first; len(all) < n; at++ {
+		if at == first+ports {
+			return nil, fmt.Errorf("no %d free ports: %w", n, err)
 		}
-		open, all = append(open, l), append(all, l.Addr().String())
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+at%ports)
+		var l net.Listener
+		if l, err = net.Listen("tcp", address); err == nil {
+			if err := l.Close(); err != nil {
+				return nil, err
+			}
+			all = append(all, address)
+		} else if !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, err
+		}
 	}
-	for _, l := range open {
-		errs = append(errs, l.Close())
-	}
-	return all, errors.Join(errs...)
+	return all, nil
 }
 
 // get returns what a URL answers, if it answers 2xx.
