@@ -6,5 +6,6 @@
 // Readers fetch only the columns that they are asked for, hold one row group of them, compressed, and one hour of rows. What is
 // damaged or foreign is an error that wraps ErrDamaged, never a panic; sizes are checked before they are believed.
 //
-// The package reads and writes single files. Which files a tenant has is for the manifest to say: docs/formats/cube.md.
+// A tenant's Manifest says which files are to be read and for which hours they are good; it is the only object that changes. Files
+// below it are immutable. docs/formats/cube.md has the bytes.
 package cube
