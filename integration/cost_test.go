@@ -3,6 +3,8 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"os/exec"
 	"path/filepath"
@@ -67,4 +69,41 @@ func command(t *testing.T, program string, args ...string) string {
 		t.Fatalf("%s %v: %v\n%s", filepath.Base(program), args, err, out)
 	}
 	return string(out)
+}
+
+// A price book that is sent as curl sends it prices what comes then; a wrong one changes nothing.
+func TestPriceBooksAreKept(t *testing.T) {
+	t.Parallel()
+	n := startAlone(t)
+	put := func(text string) (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, n.API.URL+"/api/v1/cost/pricebook", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	book := "currency: EUR\nprices: [{from: 2025-01-01, nodes: [{cpu_core_hour: 0.03, ram_gib_hour: 0.004}]}]\n"
+	if code, body := put(book); code != http.StatusNoContent {
+		t.Fatalf("status %d: %s", code, body)
+	}
+	if code, body := put("currency: EUR\nprices: [{from: yesterday}]\n"); code != http.StatusBadRequest || !strings.Contains(body, "from") {
+		t.Errorf("a wrong one: status %d: %s", code, body)
+	}
+	n.Restart()
+	if got := getJSON(t, n.API, "/api/v1/cost/pricebook"); got != book {
+		t.Errorf("after a restart: %q", got)
+	}
+	if report := getJSON(t, n.API, "/api/v1/cost/report?window=2026-01-01,2026-01-02"); !strings.Contains(report, `"EUR"`) {
+		t.Errorf("a report is in another currency: %s", report)
+	}
 }

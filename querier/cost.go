@@ -192,7 +192,7 @@ func (q *Querier) putPricebook(w http.ResponseWriter, r *http.Request, id tenant
 	}
 	book, err := price.Parse(text)
 	if err != nil {
-		writeError(w, http.StatusBadRequest, "bad_data", fmt.Errorf("price book: %w", err))
+		writeError(w, http.StatusBadRequest, "bad_data", err)
 		return
 	}
 	if err := q.prices.Put(r.Context(), id, book); err != nil {

@@ -172,6 +172,10 @@ func (q *Querier) leave() {
 // parseForm reads a form in the body within bounds; other bodies are left to the handler.
 func parseForm(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
+	if r.Method == http.MethodPut { // curl says that any body is a form
+		r.Form = r.URL.Query()
+		return nil
+	}
 	if err := r.ParseForm(); err != nil {
 		return fmt.Errorf("parse form: %w", err)
 	}
