@@ -28,7 +28,7 @@ func (q *Querier) activeSet(ctx context.Context, selector string) (set storage.S
 	}
 	now := q.now()
 	querier := &querier{store: q.store, mint: now.Add(-activeWindow).UnixMilli(), maxt: now.UnixMilli()}
-	return querier.Select(ctx, true, &storage.SelectHints{Func: "series"}, ms...), func() { _ = querier.Close() }, nil
+	return querier.Select(withoutCosts(ctx), true, &storage.SelectHints{Func: "series"}, ms...), func() { _ = querier.Close() }, nil
 }
 
 // count is how many there are of something.

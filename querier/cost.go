@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"time"
 
@@ -70,9 +71,18 @@ func (q *Querier) answerCost(ctx context.Context, w io.Writer, id tenant.ID, que
 	if err != nil {
 		return err
 	}
-	source := &costSource{sources: q.store.sources, budget: budgetFrom(ctx)}
-	hours := join.Ledgers(ctx, source, join.Options{Tenant: id, Labels: question.Query.LabelNames()}, question.Query)
-	answer, err := question.Answer(book, func(yield func(*cost.Ledger, error) bool) {
+	answer, err := question.Answer(book, q.store.sources.ledgers(ctx, id, &question.Query))
+	if err != nil {
+		return err
+	}
+	return answer.Write(w, format)
+}
+
+// ledgers are the hours of the query's window, computed from samples. Each may take what a read may.
+func (s sources) ledgers(ctx context.Context, id tenant.ID, q *cost.Query) iter.Seq2[*cost.Ledger, error] {
+	source := &costSource{sources: s, budget: budgetFrom(ctx)}
+	hours := join.Ledgers(ctx, source, join.Options{Tenant: id, Labels: q.LabelNames()}, *q)
+	return func(yield func(*cost.Ledger, error) bool) {
 		for l, err := range hours {
 			source.series, source.bytes = 0, 0
 			if l != nil {
@@ -82,11 +92,7 @@ func (q *Querier) answerCost(ctx context.Context, w io.Writer, id tenant.ID, que
 				return
 			}
 		}
-	})
-	if err != nil {
-		return err
 	}
-	return answer.Write(w, format)
 }
 
 // oneTenant is the tenant of a request that can't be federated.

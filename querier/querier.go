@@ -65,7 +65,11 @@ func New(c Config, d Dependencies) (*Querier, error) {
 	if q.now == nil {
 		q.now = time.Now
 	}
-	q.store = store{sources: sources{recent: d.Recent, older: d.Older}, now: q.now}
+	written := sources{recent: d.Recent, older: d.Older}
+	q.store = store{sources: written, now: q.now}
+	q.store.sources.costs = &costSeries{
+		sources: written, prices: q.prices, limits: d.Limits, now: q.now, hours: newCache[costKey, *costHour](costCacheBytes, q.now),
+	}
 	q.engine = newEngine(time.Duration(c.Timeout), q.logger)
 	q.handler = sync.OnceValue(q.routes)
 	return q, nil

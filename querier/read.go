@@ -18,7 +18,7 @@ const (
 	maxReadMatchers = 512
 )
 
-// remoteRead checks a remote read request before Prometheus' handler answers it.
+// remoteRead checks a remote read request before Prometheus' handler answers it, with what was written only.
 func (q *Querier) remoteRead(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body) // bounded by parseForm
@@ -30,7 +30,7 @@ func (q *Querier) remoteRead(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(withoutCosts(r.Context())))
 	})
 }
 

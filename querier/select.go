@@ -66,14 +66,18 @@ type Older interface {
 }
 
 // sources is the two places that a tenant's series are in. The recent one is always asked first: what leaves it in
-// between is in the other by then.
+// between is in the other by then. Costs are computed from both.
 type sources struct {
 	recent Recent
 	older  Older
+	costs  *costSeries // nil if they are not asked for
 }
 
 // query selects one tenant's series.
 func (s sources) query(ctx context.Context, q series.Query) (series.Set, annotations.Annotations, error) {
+	if s.costs.wanted(ctx, q.Matchers) {
+		return s.costs.query(ctx, q)
+	}
 	recent, err := s.recent.Select(ctx, q)
 	if err != nil {
 		return nil, nil, err
@@ -87,6 +91,9 @@ func (s sources) query(ctx context.Context, q series.Query) (series.Set, annotat
 
 // names lists one tenant's label names, or the values of one label if name is not empty.
 func (s sources) names(ctx context.Context, name string, q series.Query) ([]string, annotations.Annotations, error) {
+	if s.costs.wanted(ctx, q.Matchers) {
+		return s.costs.names(ctx, name, q)
+	}
 	var (
 		recent RecentNames
 		older  []string

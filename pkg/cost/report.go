@@ -118,6 +118,9 @@ func (b *Builder) lines(r *Report, entries []*entry) []money.Amount {
 	return steps
 }
 
+// Amount is the cost before it was rounded.
+func (l *Line) Amount() money.Amount { return l.pools.sum() }
+
 func (l *Line) add(e *entry) {
 	l.pools.add(&e.pools)
 	l.used.Add(e.used)
