@@ -172,7 +172,7 @@ func (l *law) node(s *stay) error {
 		if err != nil {
 			return err
 		}
-		over = over || d.over > (c.Capacity-c.Blind)/1_000_000
+		over = over || c.Capacity > c.Blind && d.over > (c.Capacity-c.Blind)/1_000_000
 		idle.parts()[r].Unused = money.Units(d.idle)
 		system.parts()[r].Unused = money.Units(d.system)
 		unknown.parts()[r].Unused = money.Units(c.Blind)

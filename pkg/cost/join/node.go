@@ -178,7 +178,8 @@ func (j *joiner) place(p *pod) {
 	}
 }
 
-// settleBlind finds when nobody could have seen pods of the node: none of its cluster, or none of those that lived on it.
+// settleBlind finds when nobody could have seen pods of the node: none of its cluster, or none of those that lived on it. Such time has
+// rows of its own: what is known to be used in it is no part of what was held of the rest.
 func (n *node) settleBlind(seenInCluster []span) {
 	var lived, seen []span
 	for _, p := range n.pods {
@@ -187,6 +188,7 @@ func (n *node) settleBlind(seenInCluster []span) {
 	}
 	blind := without([]span{n.life}, seenInCluster)
 	n.blind = union(append(blind, without(union(lived), union(seen))...))
+	n.segments = cut(cut(n.segments, n.blind), without([]span{n.life}, n.blind))
 }
 
 // rows has one for each segment.

@@ -245,7 +245,7 @@ container_memory_working_set_bytes{namespace="x",pod="p",container="c",id="/kube
 	{
 		// The series are all gone from 20m to 40m. Values hold until 25m (19m30s + 5 min = 24m30s). The pod has not gone; what it asked
 		// for is not known from then on: 1470 + 1200 s of 1 core. Usage is known until its last sample before, 19m30s, so 300 s of the
-		// request are unknown. The node has not gone either, but is blind for 930 s: 3720 core-seconds.
+		// request are unknown. The node has not gone either, but is blind for 930 s: 3720 core-seconds. That time has rows of its own.
 		name: "10 the scraper is down",
 		series: `
 kube_node_info{node="n3",provider_id="i-3"} -1h..19m30s=1 40m..2h=1
@@ -258,8 +258,12 @@ kube_pod_container_resource_requests{namespace="x",pod="p",uid="1",container="c"
 container_cpu_usage_seconds_total{namespace="x",pod="p",container="c"} -1h..19m30s=0+0.5 40m..2h=9999+0.5
 `,
 		want: []string{
-			"x/p/1/c n3 0s-1h0m0s cpu 1185/1185/300 ram 0/0/0",
-			"node n3 i-3 0s-1h0m0s blind 15m30s cpu 14400/14400/3720 ram 360000/360000/93000",
+			"x/p/1/c n3 0s-24m30s cpu 585/585/300 ram 0/0/0",
+			"x/p/1/c n3 24m30s-40m0s cpu 0/0/0 ram 0/0/0",
+			"x/p/1/c n3 40m0s-1h0m0s cpu 600/600/0 ram 0/0/0",
+			"node n3 i-3 0s-24m30s blind 0s cpu 5880/5880/0 ram 147000/147000/0",
+			"node n3 i-3 24m30s-40m0s blind 15m30s cpu 3720/3720/3720 ram 93000/93000/93000",
+			"node n3 i-3 40m0s-1h0m0s blind 0s cpu 4800/4800/0 ram 120000/120000/0",
 		},
 	},
 	{

@@ -18,7 +18,6 @@ func (j *joiner) settle() {
 		for _, p := range s.pods {
 			p.live()
 			j.place(p)
-			p.settle(hour, j.chosen(p))
 			c := j.cluster(s.cluster)
 			c.seen = append(c.seen, p.seen...)
 		}
@@ -29,6 +28,11 @@ func (j *joiner) settle() {
 	for _, s := range j.nodes {
 		for _, n := range s.nodes {
 			n.settleBlind(j.cluster(s.cluster).seen)
+		}
+	}
+	for _, s := range j.pods {
+		for _, p := range s.pods {
+			p.settle(hour, j.chosen(p))
 		}
 	}
 }
@@ -112,7 +116,9 @@ func (j *joiner) workloads(dst []cost.Workload, p *pod) []cost.Workload {
 	}
 	if p.extra != nil {
 		p.addExtra()
-		dst = append(dst, slices.DeleteFunc(p.extra.workloads(nil, p, base), nothing)...)
+		if extra := p.extra.workloads(nil, p, base); slices.ContainsFunc(extra, something) {
+			dst = append(dst, extra...)
+		}
 	}
 	return dst
 }
@@ -140,9 +146,9 @@ func (c *container) workloads(dst []cost.Workload, p *pod, base cost.Workload) [
 	return dst
 }
 
-// nothing tells of rows of a pod's extra container without anything in them.
-func nothing(w cost.Workload) bool {
-	return w.Container == cost.PodContainer && w.CPU.Request|w.RAM.Request|w.GPU.Request|w.CPU.Used|w.RAM.Used|w.Network.Received|w.Network.Sent == 0
+// something tells of rows with anything in them. A pod's extra container has none without it.
+func something(w cost.Workload) bool {
+	return w.CPU.Request|w.RAM.Request|w.GPU.Request|w.CPU.Used|w.RAM.Used|w.Network.Received|w.Network.Sent != 0
 }
 
 func (c *container) asked(s span) (out [resources]quantity.Bytes) {
