@@ -17,6 +17,7 @@ import (
 	"github.com/varve-io/varve/pkg/block"
 	"github.com/varve-io/varve/pkg/bucket"
 	"github.com/varve-io/varve/pkg/catalog"
+	"github.com/varve-io/varve/pkg/cost/cube"
 	"github.com/varve-io/varve/pkg/cost/price"
 	"github.com/varve-io/varve/pkg/ring"
 	"github.com/varve-io/varve/pkg/rpc"
@@ -140,6 +141,22 @@ func (p prices) Put(ctx context.Context, id tenant.ID, b *price.Book) error {
 	}
 	return nil
 }
+
+// cubes are what the compactor has counted of costs.
+type cubes struct {
+	bucket bucket.Bucket
+	reader *bucket.Reader
+}
+
+func (c cubes) Manifest(ctx context.Context, id tenant.ID) (*cube.Manifest, error) {
+	m, err := cube.Load(ctx, c.bucket, id)
+	if err != nil && !errors.Is(err, cube.ErrDamaged) && !errors.Is(err, cube.ErrVersion) {
+		return nil, &querier.UnavailableError{Reason: fmt.Sprintf("which hours of costs were counted can't be read from the bucket: %v", err)}
+	}
+	return m, err
+}
+
+func (c cubes) Open(name string, size int64) querier.CubeFile { return c.reader.File(name, size) }
 
 // served is the ingester as rpc serves it.
 type served struct{ *ingester.Ingester }

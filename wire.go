@@ -263,7 +263,7 @@ func (p *process) querier(s *shared) error {
 	older := querier.NewBlocks(catalogOf{s.catalogs}, opener{s}, p.cfg.Querier.OpenBlocks)
 	q, err := querier.New(p.cfg.Querier, querier.Dependencies{
 		Recent: querier.Fanout{Ring: s.ring, Owners: owners{s.pool}}, Older: older,
-		Limits: s.limits, Prices: prices{s.bucket}, Build: querier.BuildInfo{Version: p.build.Version, Revision: p.build.Revision, GoVersion: p.build.GoVersion},
+		Limits: s.limits, Prices: prices{s.bucket}, Cubes: cubes{s.bucket, s.reader}, Build: querier.BuildInfo{Version: p.build.Version, Revision: p.build.Revision, GoVersion: p.build.GoVersion},
 		Logger: p.logger.With("component", "querier"), Registerer: p.reg, Now: time.Now,
 	})
 	if err != nil {

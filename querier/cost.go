@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
 	"time"
 
 	"github.com/varve-io/varve/pkg/cost"
-	"github.com/varve-io/varve/pkg/cost/join"
 	"github.com/varve-io/varve/pkg/cost/price"
-	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
 )
 
@@ -36,7 +33,7 @@ func (builtIn) Put(context.Context, tenant.ID, *price.Book) error {
 	return &UnavailableError{Reason: "no price books are kept here"}
 }
 
-// costs answers what a window cost. An hour is computed from its samples, within the limits of one read.
+// costs answers what a window cost.
 func (q *Querier) costs(verb cost.Verb) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		question, err := cost.ParseQuestion(verb, r.Form.Get)
@@ -71,28 +68,11 @@ func (q *Querier) answerCost(ctx context.Context, w io.Writer, id tenant.ID, que
 	if err != nil {
 		return err
 	}
-	answer, err := question.Answer(book, q.store.sources.ledgers(ctx, id, &question.Query))
+	answer, err := question.Answer(book, q.costReader.ledgers(ctx, id, question, book))
 	if err != nil {
 		return err
 	}
 	return answer.Write(w, format)
-}
-
-// ledgers are the hours of the query's window, computed from samples. Each may take what a read may.
-func (s sources) ledgers(ctx context.Context, id tenant.ID, q *cost.Query) iter.Seq2[*cost.Ledger, error] {
-	source := &costSource{sources: s, budget: budgetFrom(ctx)}
-	hours := join.Ledgers(ctx, source, join.Options{Tenant: id, Labels: q.LabelNames()}, *q)
-	return func(yield func(*cost.Ledger, error) bool) {
-		for l, err := range hours {
-			source.series, source.bytes = 0, 0
-			if l != nil {
-				l.Warnings = append(l.Warnings, source.partial()...)
-			}
-			if !yield(l, err) {
-				return
-			}
-		}
-	}
 }
 
 // oneTenant is the tenant of a request that can't be federated.
@@ -102,67 +82,6 @@ func oneTenant(ctx context.Context) (tenant.ID, error) {
 		return tenant.ID{}, fmt.Errorf("header %s: costs are those of one tenant, and %d are named", TenantHeader, len(ids))
 	}
 	return ids[0], nil
-}
-
-// costSource is what an hour is computed from. Each hour may take what a read may.
-type costSource struct {
-	sources       sources
-	budget        *budget
-	series, bytes int64 // of the hour
-	missing       []string
-}
-
-// Select implements join.Source.
-func (s *costSource) Select(ctx context.Context, q series.Query) (series.Set, error) {
-	set, warns, err := s.sources.query(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	for text := range warns {
-		s.missing = append(s.missing, text)
-	}
-	return &costSet{set, s, nil}, nil
-}
-
-// partialAnswer is the warning of an hour of which not everything could be reached.
-const partialAnswer = "partial_answer"
-
-func (s *costSource) partial() (all []cost.Warning) {
-	if len(s.missing) > 0 {
-		all = append(all, cost.Warning{Name: partialAnswer, Count: 1, Example: s.missing[0]})
-	}
-	s.missing = nil
-	return all
-}
-
-// costSet counts what is read.
-type costSet struct {
-	series.Set
-	source *costSource
-	err    error
-}
-
-// Next implements series.Set.
-func (s *costSet) Next() bool {
-	if s.err != nil || !s.Set.Next() {
-		return false
-	}
-	c, b := s.At(), s.source.budget
-	s.source.series++
-	s.source.bytes += chunkBytes(c)
-	b.series.Add(1)
-	b.chunks.Add(int64(len(c.Chunks)))
-	b.bytes.Add(chunkBytes(c))
-	s.err = b.check(s.source.series, s.source.bytes)
-	return s.err == nil
-}
-
-// Err implements series.Set.
-func (s *costSet) Err() error {
-	if s.err != nil {
-		return s.err
-	}
-	return s.Set.Err()
 }
 
 // maxBookBytes is how long a price book may be.

@@ -43,11 +43,11 @@ const (
 // costSeries answers for CostPerHour: in each hour a line of a report has the value of what it cost in that hour. The hour that isn't over
 // has the values of the last one that is.
 type costSeries struct {
-	sources sources
-	prices  Prices
-	limits  Limits
-	now     func() time.Time
-	hours   *cache[costKey, *costHour]
+	reader costReader
+	prices Prices
+	limits Limits
+	now    func() time.Time
+	hours  *cache[costKey, *costHour]
 }
 
 // costKey is what a priced hour depends on, beside samples.
@@ -193,12 +193,14 @@ func (c *costSeries) hour(ctx context.Context, key costKey, book *price.Book) (*
 // price computes one hour. What it reads is within the limits of a read of its own.
 func (c *costSeries) price(ctx context.Context, key costKey, book *price.Book) (*costHour, error) {
 	ctx = withBudget(ctx, &budget{limits: budgetFrom(ctx).limits})
-	q := cost.Query{From: key.start, To: key.start + hourMillis, By: []string{"cluster", "namespace", "controller"}}
-	b, err := cost.NewBuilder(q, book)
+	q := &cost.Question{Verb: cost.AskReport, Query: cost.Query{
+		From: key.start, To: key.start + hourMillis, By: []string{"cluster", "namespace", "controller"}, Method: cost.MaxRequestUsage,
+	}}
+	b, err := cost.NewBuilder(q.Query, book)
 	if err != nil {
 		return nil, err
 	}
-	for l, err := range c.sources.ledgers(ctx, key.tenant, &q) {
+	for l, err := range c.reader.ledgers(ctx, key.tenant, q, book) {
 		if err == nil {
 			err = b.Add(l)
 		}

@@ -11,6 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/varve-io/varve/pkg/cost/cube"
+	"github.com/varve-io/varve/pkg/tenant"
 )
 
 // Dependencies is what a querier works with.
@@ -19,7 +22,9 @@ type Dependencies struct {
 	Older  Older
 	Limits Limits
 	// Prices keep the price books; nil for the built-in prices only.
-	Prices     Prices
+	Prices Prices
+	// Cubes have hours of costs; nil to compute them all.
+	Cubes      Cubes
 	Build      BuildInfo
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -37,10 +42,11 @@ type Querier struct {
 	metrics *metrics
 	now     func() time.Time
 
-	store   store
-	engine  *engine
-	gate    chan struct{}
-	handler func() http.Handler // made for the first request: Prometheus' API takes a while to describe itself
+	store      store
+	costReader costReader
+	engine     *engine
+	gate       chan struct{}
+	handler    func() http.Handler // made for the first request: Prometheus' API takes a while to describe itself
 }
 
 // New makes a querier. It starts nothing.
@@ -65,10 +71,14 @@ func New(c Config, d Dependencies) (*Querier, error) {
 	if q.now == nil {
 		q.now = time.Now
 	}
+	if d.Cubes == nil {
+		d.Cubes = noCubes{}
+	}
 	written := sources{recent: d.Recent, older: d.Older}
 	q.store = store{sources: written, now: q.now}
+	q.costReader = costReader{sources: written, cubes: d.Cubes, manifests: newCache[tenant.ID, *cube.Manifest](manifestBytes, q.now)}
 	q.store.sources.costs = &costSeries{
-		sources: written, prices: q.prices, limits: d.Limits, now: q.now, hours: newCache[costKey, *costHour](costCacheBytes, q.now),
+		reader: q.costReader, prices: q.prices, limits: d.Limits, now: q.now, hours: newCache[costKey, *costHour](costCacheBytes, q.now),
 	}
 	q.engine = newEngine(time.Duration(c.Timeout), q.logger)
 	q.handler = sync.OnceValue(q.routes)

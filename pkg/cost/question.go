@@ -100,7 +100,7 @@ func (q *Question) Answer(book *price.Book, ledgers iter.Seq2[*Ledger, error]) (
 		})
 		return events, cmp.Or(failed, err)
 	}
-	b, err := NewFleetBuilder(FleetQuery{From: q.Query.From, To: q.Query.To, Step: q.Query.Step, By: q.by, Method: q.Query.Method}, book)
+	b, err := NewFleetBuilder(q.fleet(), book)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +112,22 @@ func (q *Question) Answer(book *price.Book, ledgers iter.Seq2[*Ledger, error]) (
 		f.Lines = slices.DeleteFunc(f.Lines, func(l *FleetLine) bool { return l.Place.Kind != NodeClass })
 	}
 	return f, nil
+}
+
+// RollsUp tells whether a roll-up of [from, to) gives the answer that its hours give.
+func (q *Question) RollsUp(book *price.Book, from, to int64) bool {
+	switch q.Verb {
+	case AskReport:
+		return q.Query.RollsUp(book, from, to)
+	case AskScaleEvents:
+		return false
+	}
+	f := q.fleet()
+	return f.RollsUp(book, from, to)
+}
+
+func (q *Question) fleet() FleetQuery {
+	return FleetQuery{From: q.Query.From, To: q.Query.To, Step: q.Query.Step, By: q.by, Method: q.Query.Method}
 }
 
 func each(ledgers iter.Seq2[*Ledger, error], add func(*Ledger) error) error {

@@ -1,0 +1,267 @@
+package querier
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/cube"
+	"github.com/varve-io/varve/pkg/cost/join"
+	"github.com/varve-io/varve/pkg/cost/price"
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// Cubes have the hours of costs that were counted already. They are safe for concurrent use.
+type Cubes interface {
+	// Manifest is a tenant's; one without a cube has an empty one.
+	Manifest(ctx context.Context, id tenant.ID) (*cube.Manifest, error)
+	// Open is an object of a cube; nothing is read yet.
+	Open(name string, size int64) CubeFile
+}
+
+// CubeFile is an object of a cube.
+type CubeFile interface {
+	cube.Source
+	Close() error
+}
+
+// noCubes are none: all hours are computed from samples.
+type noCubes struct{}
+
+func (noCubes) Manifest(_ context.Context, id tenant.ID) (*cube.Manifest, error) {
+	return &cube.Manifest{Tenant: id}, nil
+}
+
+func (noCubes) Open(string, int64) CubeFile { return nil }
+
+// costReader gives the ledgers of a window: closed hours out of cubes, all others from samples.
+type costReader struct {
+	sources   sources
+	cubes     Cubes
+	manifests *cache[tenant.ID, *cube.Manifest]
+}
+
+const (
+	// keepManifest is how long a manifest is used for: what it names is not deleted for much longer.
+	keepManifest = 10 * time.Second
+	// manifestBytes bounds those that are kept.
+	manifestBytes = 64 << 20
+)
+
+func (r costReader) manifest(ctx context.Context, id tenant.ID) (*cube.Manifest, error) {
+	return r.manifests.get(ctx, id, func() (made[*cube.Manifest], error) {
+		m, err := r.cubes.Manifest(ctx, id)
+		if err != nil {
+			return made[*cube.Manifest]{}, err
+		}
+		bytes := 256 + 256*int64(len(m.Objects)+len(m.Days))
+		for i := range m.Days {
+			bytes += 32 * int64(len(m.Days[i].Sources))
+		}
+		return made[*cube.Manifest]{m, bytes, keepManifest}, nil
+	})
+}
+
+// stretch is a part of a window that is read at once: from one file of a cube, or from samples if it has no level.
+type stretch struct {
+	level    cube.Level
+	from, to int64
+}
+
+// ledgers are those of the question's window, in the order of time. They share their names; their rows are valid until the next one.
+func (r costReader) ledgers(ctx context.Context, id tenant.ID, q *cost.Question, book *price.Book) iter.Seq2[*cost.Ledger, error] {
+	return func(yield func(*cost.Ledger, error) bool) {
+		m, err := r.manifest(ctx, id)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		names := cost.NewNames()
+		for _, s := range stretches(m, q, book) {
+			var part iter.Seq2[*cost.Ledger, error]
+			switch s.level {
+			case "":
+				part = r.fromSamples(ctx, id, &q.Query, s, names)
+			case cube.HourLevel:
+				part = r.fromHours(ctx, m, q, s, names)
+			default:
+				part = r.fromRollUps(ctx, m, q, s, names)
+			}
+			for l, err := range part {
+				if !yield(l, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// stretches divide the window: months and days where their roll-ups may be used, hours that are closed, and what is left.
+func stretches(m *cube.Manifest, q *cost.Question, book *price.Book) (all []stretch) {
+	labels := q.Query.LabelNames()
+	for at := q.Query.From; at < q.Query.To; {
+		next := stretch{"", at, at + hourMillis}
+		month, monthEnd := cube.MonthOf(at)
+		day := at - at%dayMillis
+		switch {
+		case month == at && m.Has(cube.MonthLevel, at) && q.RollsUp(book, at, monthEnd) && knowsLabels(m, at, monthEnd, labels):
+			next = stretch{cube.MonthLevel, at, monthEnd}
+		case day == at && m.Has(cube.DayLevel, at) && q.RollsUp(book, at, at+dayMillis) && knowsLabels(m, at, at+dayMillis, labels):
+			next = stretch{cube.DayLevel, at, at + dayMillis}
+		case m.Has(cube.HourLevel, at) && knowsLabels(m, at, at+hourMillis, labels):
+			next.level = cube.HourLevel
+		}
+		at = next.to
+		if n := len(all); n > 0 && all[n-1].level == next.level && fileStart(next.level, all[n-1].from) == fileStart(next.level, next.from) {
+			all[n-1].to = next.to
+			continue
+		}
+		all = append(all, next)
+	}
+	return all
+}
+
+const dayMillis = 24 * hourMillis
+
+// fileStart tells files of a level apart; samples are in none.
+func fileStart(level cube.Level, at int64) int64 {
+	switch level {
+	case cube.HourLevel:
+		return at - at%dayMillis
+	case cube.DayLevel:
+		start, _ := cube.MonthOf(at)
+		return start
+	case cube.MonthLevel:
+		return int64(time.UnixMilli(at).UTC().Year())
+	}
+	return 0
+}
+
+// knowsLabels tells whether hours were counted with the labels. Frozen ones will never be: they are taken as they are.
+func knowsLabels(m *cube.Manifest, from, to int64, names []string) bool {
+	if len(names) == 0 {
+		return true
+	}
+	for hour := from; hour < to; hour += hourMillis {
+		s, _ := m.SettingsOf(hour)
+		unknown := func(name string) bool { return !slices.Contains(s.Labels, name) }
+		isFrozen := m.Day(hour).Frozen&(1<<(hour%dayMillis/hourMillis)) != 0
+		if slices.ContainsFunc(names, unknown) && !isFrozen {
+			return false
+		}
+	}
+	return true
+}
+
+// fromSamples computes hours. Each may take what a read may.
+func (r costReader) fromSamples(ctx context.Context, id tenant.ID, q *cost.Query, s stretch, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
+	return func(yield func(*cost.Ledger, error) bool) {
+		o := join.Options{Tenant: id, Labels: q.LabelNames()}
+		for o.Start = s.from; o.Start < s.to; o.Start += hourMillis {
+			source := &costSource{sources: r.sources, budget: budgetFrom(ctx)}
+			h, err := join.Hour(ctx, source, o)
+			var l *cost.Ledger
+			if err == nil {
+				l, err = q.Method.Ledger(h, names)
+			}
+			if err == nil {
+				l.Warnings = append(l.Warnings, source.partial()...)
+			}
+			if !yield(l, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// fromHours reads hours of a day and divides them.
+func (r costReader) fromHours(ctx context.Context, m *cube.Manifest, q *cost.Question, s stretch, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
+	return func(yield func(*cost.Ledger, error) bool) {
+		files, done := r.files(m, s)
+		defer done()
+		next := s.from
+		for h, err := range cube.Hours(ctx, files, columnsOf(q, s.level)) {
+			switch {
+			case err != nil:
+				yield(nil, err)
+				return
+			case h.Start < s.from || h.Start >= s.to:
+				continue
+			}
+			l, err := q.Query.Method.Ledger(h, names)
+			if err == nil {
+				err = follows(s, next, l)
+			}
+			if !yield(l, err) || err != nil {
+				return
+			}
+			next = l.To
+		}
+		if next != s.to {
+			yield(nil, missing(s, next))
+		}
+	}
+}
+
+// fromRollUps reads days of a month, or months of a year.
+func (r costReader) fromRollUps(ctx context.Context, m *cube.Manifest, q *cost.Question, s stretch, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
+	return func(yield func(*cost.Ledger, error) bool) {
+		files, done := r.files(m, s)
+		defer done()
+		next := s.from
+		for l, err := range cube.RollUps(ctx, files, columnsOf(q, s.level), names) {
+			switch {
+			case err != nil:
+				yield(nil, err)
+				return
+			case l.From < s.from || l.From >= s.to:
+				continue
+			}
+			if err = follows(s, next, l); !yield(l, err) || err != nil {
+				return
+			}
+			next = l.To
+		}
+		if next != s.to {
+			yield(nil, missing(s, next))
+		}
+	}
+}
+
+// follows is an error if the file passes over a part of the stretch that its manifest has.
+func follows(s stretch, next int64, l *cost.Ledger) error {
+	if l.From != next {
+		return missing(s, next)
+	}
+	return nil
+}
+
+func missing(s stretch, at int64) error {
+	return fmt.Errorf("cost cube: the manifest has the %s of %s, the files don't: %w", s.level, cost.Time(at), cube.ErrDamaged)
+}
+
+// files are those that a stretch is in, to be closed by done.
+func (r costReader) files(m *cube.Manifest, s stretch) (files cube.Files, done func()) {
+	var open []CubeFile
+	files = m.Files(s.level, s.from, func(name string, size int64) cube.Source {
+		f := r.cubes.Open(name, size)
+		open = append(open, f)
+		return f
+	})
+	return files, func() {
+		for _, f := range open {
+			_ = f.Close() // it was only read
+		}
+	}
+}
+
+// columnsOf are the columns that a question needs.
+func columnsOf(q *cost.Question, level cube.Level) cube.Columns {
+	if q.Verb == cost.AskScaleEvents {
+		return cube.ScaleColumns()
+	}
+	return cube.ReportColumns(level, q.Query.By)
+}
