@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -56,6 +57,8 @@ type Compactor struct {
 	metrics *metrics
 	scratch *scratch
 	slots   chan struct{} // of running jobs
+	// costTurn is of the one who counts costs.
+	costTurn chan struct{}
 
 	mu     sync.Mutex
 	states map[tenant.ID]*state
@@ -65,6 +68,8 @@ type Compactor struct {
 type state struct {
 	reconciled time.Time
 	failed     map[string]failure // by job.key
+	costless   map[ulid.ULID]bool // blocks without metrics of clusters
+	costSeen   string             // catalog, manifest and settings at the end of the last count of costs
 
 	pending, vanished, skipped, quarantined int
 	lag                                     time.Duration // of the job that waits longest
@@ -82,7 +87,7 @@ func New(cfg Config, deps Dependencies) *Compactor {
 		cfg: cfg, deps: deps, rule: newRule(cfg), logger: deps.Logger,
 		scratch: newScratch(deps.Dir),
 		slots:   make(chan struct{}, max(cfg.MaxConcurrent, 1)),
-		states:  map[tenant.ID]*state{},
+		states:  map[tenant.ID]*state{}, costTurn: make(chan struct{}, 1),
 	}
 	c.metrics = newMetrics(deps.Reg, c)
 	return c
@@ -127,7 +132,7 @@ func (c *Compactor) RunAll(ctx context.Context) error {
 		})
 	}
 	_ = g.Wait() // the errors are in errs
-	err = errors.Join(errs...)
+	err = errors.Join(append(errs, c.costs(ctx, ids))...)
 	outcome := "done"
 	if err != nil {
 		outcome = "failed"

@@ -1,5 +1,6 @@
 // Package compactor owns what becomes of blocks in the bucket: it merges them, removes those past their tenant's
-// retention, deletes the data of removed ones after a grace, and compares the catalog with the bucket.
+// retention, deletes the data of removed ones after a grace, and compares the catalog with the bucket. And it counts
+// costs: hours of cost cubes, out of blocks, before retention takes these.
 //
 // It promises that no sample is lost or changed by it: a merge has every sample of its sources once, counted, and
 // replaces them in the catalog by one fact; a source's data stays for delete_delay after that. It may die at any
@@ -11,5 +12,5 @@
 // nothing happens but errors and retries.
 //
 // plan.go, which is pure, says which blocks are to be merged; job.go merges them; care.go keeps retention, deletes and
-// compares.
+// compares; cost.go says which hours are counted, cost_files.go writes them and their roll-ups.
 package compactor

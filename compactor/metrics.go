@@ -13,6 +13,8 @@ type metrics struct {
 	blocksIn, blocksOut, bytesIn, bytesOut             prometheus.Counter
 	samples, duplicates, quarantined, expired, deleted prometheus.Counter
 	lastDone                                           prometheus.Gauge
+	costHours, costFailures, costBytes                 prometheus.Counter
+	costDuration                                       prometheus.Histogram
 }
 
 func newMetrics(reg prometheus.Registerer, c *Compactor) *metrics {
@@ -33,17 +35,25 @@ func newMetrics(reg prometheus.Registerer, c *Compactor) *metrics {
 	gauge("skipped_blocks", "Blocks in the bucket that the last comparison couldn't use.",
 		func() float64 { return c.total(func(s *state) int { return s.skipped }) })
 	m := &metrics{
-		jobs:        f.NewCounterVec(prometheus.CounterOpts{Name: "varve_compactor_jobs_total", Help: "Merges by what became of them."}, []string{"outcome"}),
-		cycles:      f.NewCounterVec(prometheus.CounterOpts{Name: "varve_compactor_cycles_total", Help: "Looks at all tenants."}, []string{"outcome"}),
-		blocksIn:    count("merged_blocks_total", "Blocks that were replaced by a merge."),
-		blocksOut:   count("written_blocks_total", "Blocks that merges made."),
-		bytesIn:     count("read_bytes_total", "Bytes of blocks copied from the bucket."),
-		bytesOut:    count("written_bytes_total", "Bytes of blocks that merges made."),
-		samples:     count("samples_total", "Samples that merges read."),
-		duplicates:  count("duplicate_samples_total", "Samples that merges left out because another source has the same time."),
-		quarantined: count("quarantines_total", "Blocks found damaged."),
-		expired:     count("expired_blocks_total", "Blocks removed for their retention."),
-		deleted:     count("deleted_blocks_total", "Blocks whose data was deleted."),
+		jobs:         f.NewCounterVec(prometheus.CounterOpts{Name: "varve_compactor_jobs_total", Help: "Merges by what became of them."}, []string{"outcome"}),
+		cycles:       f.NewCounterVec(prometheus.CounterOpts{Name: "varve_compactor_cycles_total", Help: "Looks at all tenants."}, []string{"outcome"}),
+		blocksIn:     count("merged_blocks_total", "Blocks that were replaced by a merge."),
+		blocksOut:    count("written_blocks_total", "Blocks that merges made."),
+		bytesIn:      count("read_bytes_total", "Bytes of blocks copied from the bucket."),
+		bytesOut:     count("written_bytes_total", "Bytes of blocks that merges made."),
+		samples:      count("samples_total", "Samples that merges read."),
+		duplicates:   count("duplicate_samples_total", "Samples that merges left out because another source has the same time."),
+		quarantined:  count("quarantines_total", "Blocks found damaged."),
+		expired:      count("expired_blocks_total", "Blocks removed for their retention."),
+		deleted:      count("deleted_blocks_total", "Blocks whose data was deleted."),
+		costHours:    count("cost_hours_total", "Hours of costs that were counted."),
+		costFailures: count("cost_failures_total", "Times that a tenant's costs could not all be counted."),
+		costBytes:    count("cost_written_bytes_total", "Bytes of cost cubes written."),
+		costDuration: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "varve_compactor_cost_hour_duration_seconds", Help: "Time of counting one hour of one tenant's costs.",
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+			Buckets: prometheus.ExponentialBuckets(0.1, 4, 6),
+		}),
 		lastDone: f.NewGauge(prometheus.GaugeOpts{
 			Name: "varve_compactor_last_done_timestamp_seconds", Help: "When all tenants were last looked after without an error.",
 		}),

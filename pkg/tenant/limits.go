@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/prometheus/otlptranslator"
@@ -61,6 +62,10 @@ type Limits struct {
 	MaxQuerySamples  int             `yaml:"max_query_samples" help:"samples that a query may hold in memory at once"`
 	QueryTimeout     config.Duration `yaml:"query_timeout" help:"how long a query may run"`
 	PartialResponse  bool            `yaml:"partial_response" help:"answer with a warning, rather than with an error, where data cannot be reached"`
+
+	// Costs.
+	CostClusterLabel string            `yaml:"cost_cluster_label" help:"label that names the Kubernetes cluster of a series"`
+	CostLabels       config.StringList `yaml:"cost_labels" help:"labels of pods and namespaces, by their Kubernetes names, that are kept in the cost cube; others are read from samples while these are there"`
 
 	// Keeping.
 	Retention config.Duration `yaml:"retention" help:"how long samples are kept; 0s for ever"`
@@ -172,6 +177,7 @@ func DefaultLimits(m Machine) Limits {
 		MaxQuerySeries:          max(int(memory/8/bytesPerRead), 50_000),
 		MaxQuerySamples:         50_000_000,
 		QueryTimeout:            config.Duration(2 * time.Minute),
+		CostClusterLabel:        "cluster",
 	}
 }
 
@@ -203,6 +209,7 @@ func (l *Limits) Validate() error {
 		config.Between("max_query_steps", l.MaxQuerySteps, 1, 10_000_000),
 		config.AtLeast("max_query_series", l.MaxQuerySeries, 1),
 		config.AtLeast("max_query_samples", l.MaxQuerySamples, 1),
+		costLabels(l.CostClusterLabel, l.CostLabels),
 		config.Between("query_timeout", l.QueryTimeout, config.Duration(time.Millisecond), config.Duration(24*time.Hour)),
 	)
 }
@@ -223,6 +230,20 @@ func strategy(s string) error {
 		return nil
 	}
 	return config.Invalid("otlp_translation_strategy", s, "one that Prometheus has, such as UnderscoreEscapingWithSuffixes")
+}
+
+// maxCostLabels bounds the labels that rows of costs are told apart by.
+const maxCostLabels = 32
+
+func costLabels(cluster string, names []string) error {
+	var errs []error
+	if cluster == "" || cluster == labels.MetricName {
+		errs = append(errs, config.Invalid("cost_cluster_label", cluster, "a label's name"))
+	}
+	if len(names) > maxCostLabels || slices.Contains(names, "") {
+		errs = append(errs, config.Invalid("cost_labels", names, fmt.Sprintf("at most %d names, none empty", maxCostLabels)))
+	}
+	return errors.Join(errs...)
 }
 
 // pair refuses labels that can't name the replicas of a cluster.

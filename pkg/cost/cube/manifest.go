@@ -52,13 +52,13 @@ type Day struct {
 	Frozen HourSet `json:"frozen,omitempty"`
 	// RolledUp tells that the day's roll-up has all of its hours as they are.
 	RolledUp bool `json:"rolled_up,omitempty"`
-	// Sources are the blocks of ingesters that were known when hours were counted.
+	// Sources are the blocks that were there when hours were counted, those that they came of, and merges of these.
 	Sources []Known `json:"sources,omitempty"`
 	// Settings are what hours were counted with.
 	Settings []Applied `json:"settings,omitempty"`
 }
 
-// Known is a level-1 block and the hours that were counted when it was in the catalog.
+// Known is a block that is no news to some hours.
 type Known struct {
 	Block ulid.ULID `json:"block"`
 	Hours HourSet   `json:"hours"`
@@ -131,13 +131,13 @@ func (m *Manifest) Files(level Level, at int64, open func(name string, size int6
 	files := Files{}
 	for _, o := range m.Objects {
 		if o.Level == level && o.Start == start {
-			files[o.Table] = open(m.path(o.Name), o.Size)
+			files[o.Table] = open(m.Path(o.Name), o.Size)
 		}
 	}
 	return files
 }
 
-// path is the object in the bucket.
-func (m *Manifest) path(name string) string { return path.Join(directory(m.Tenant), name) }
+// Path is the object's name in the bucket.
+func (m *Manifest) Path(name string) string { return path.Join(directory(m.Tenant), name) }
 
 func directory(id tenant.ID) string { return id.String() + "/varve/cost" }

@@ -21,11 +21,17 @@ const (
 
 // Name is the object of a table's periods around a time. Sum is of its content, so an object never changes.
 func Name(id tenant.ID, level Level, at time.Time, table Table, sum string) (string, error) {
+	name, err := NameOf(level, at.UnixMilli(), table, sum)
+	return directory(id) + "/" + name, err
+}
+
+// NameOf is the same name without the tenant's directory, as manifests have it; the time is in Unix milliseconds.
+func NameOf(level Level, at int64, table Table, sum string) (string, error) {
 	layout, ok := map[Level]string{HourLevel: "2006-01-02", DayLevel: "2006-01", MonthLevel: "2006"}[level]
 	if !ok {
 		return "", fmt.Errorf("cost cube: no level %q", level)
 	}
-	return fmt.Sprintf("%s/varve/cost/%s/%s/%s-%s.parquet", id, level, at.UTC().Format(layout), table, sum), nil
+	return fmt.Sprintf("%s/%s/%s-%s.parquet", level, time.UnixMilli(at).UTC().Format(layout), table, sum), nil
 }
 
 // Sum is the part of an object's name that its content decides.

@@ -74,7 +74,7 @@ func (j *joiner) usage(m meter) error {
 	err = j.each(q, m.metric, m.matchers, func(c series.Chunked) error {
 		k, ok := j.group(m, c.Labels)
 		if !ok {
-			return nil
+			return j.leaveOut(q, c)
 		}
 		s := source{Chunked: c}
 		s.uid, s.run = cgroup(j.fields.id)
@@ -110,12 +110,23 @@ func (j *joiner) count(q series.Query, m meter) (map[groupKey]int32, error) {
 	err := j.each(q, m.metric, m.matchers, func(c series.Chunked) error {
 		if k, ok := j.group(m, c.Labels); ok {
 			counts[j.keepKey(k)]++
-		} else if f := &j.fields; f.pod != "" && j.podOf(f) == nil {
-			j.warnings.add(UsageWithoutPod, f.cluster, podName{f.cluster, f.namespace, f.pod}.String())
 		}
 		return nil
 	})
 	return counts, err
+}
+
+// leaveOut warns of a series whose pod nobody knows, if it has samples: that chunks may reach into the range must not show.
+func (j *joiner) leaveOut(q series.Query, c series.Chunked) error {
+	f := &j.fields
+	if f.pod == "" || j.podOf(f) != nil {
+		return nil
+	}
+	err := j.decode(c, q.MinTime, q.MaxTime, 1)
+	if len(j.samples) > 0 {
+		j.warnings.add(UsageWithoutPod, f.cluster, podName{f.cluster, f.namespace, f.pod}.String())
+	}
+	return err
 }
 
 func (j *joiner) keepKey(k groupKey) groupKey {

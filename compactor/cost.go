@@ -1,0 +1,374 @@
+package compactor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/varve-io/varve/pkg/block"
+	"github.com/varve-io/varve/pkg/bucket"
+	"github.com/varve-io/varve/pkg/catalog"
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/cube"
+	"github.com/varve-io/varve/pkg/cost/join"
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// The cost cube. An hour is counted once its samples are all expected to be in blocks: the window for samples of the past, the time that
+// ingesters ship within, and the margin that the hour's rows depend on, are past its end, and some block reaches its end (or a day has
+// passed). A level-1 block that comes later makes the hours around its samples dirty; they are counted again. Before retention takes their blocks, hours are
+// frozen. Days and months whose hours are all there are rolled up.
+//
+// Objects are written before the manifest that names them. Who dies between the two leaves objects that nobody reads, and the next one writes
+// the same ones.
+
+const (
+	hourWidth      = int64(time.Hour / time.Millisecond)
+	costBudget     = 5 * time.Minute // of all tenants together, between looks at merges; an hour that was begun is finished
+	costRows       = 1 << 20         // of workloads, held in memory before a day's tables are written
+	costCache      = 64 << 20        // bytes of blocks and cubes kept while a tenant's hours are counted
+	freezeAhead    = 24 * time.Hour  // before retention takes the blocks of an hour; at most a quarter of the retention
+	costDeletes    = time.Hour       // added to the delete delay: a manifest that was read must not be older
+	silent         = 24 * time.Hour  // after which hours are counted though no block reaches their end
+	maxMeta        = 64 << 20        // bytes of a meta.json
+	defaultCluster = "cluster"
+)
+
+// costJob is the work at one tenant's cube.
+type costJob struct {
+	*Compactor
+	id       tenant.ID
+	cat      *catalog.Catalog
+	manifest *cube.Manifest
+	limits   *tenant.Limits
+	settings cube.Settings
+	reader   *bucket.Reader
+	source   *hourSource
+	merged   map[ulid.ULID][]ulid.ULID // sources of merged blocks
+	now      time.Time
+	news     bool // whether the catalog, the manifest or the settings are others than at the end of the last run
+}
+
+// costs looks after the cubes of all tenants, one after the other, until the time for it is over.
+func (c *Compactor) costs(ctx context.Context, ids []tenant.ID) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	end := time.Now().Add(costBudget)
+	var errs []error
+	for _, id := range ids {
+		if ctx.Err() != nil || time.Now().After(end) {
+			break
+		}
+		errs = append(errs, c.CountCosts(ctx, id, end))
+	}
+	return errors.Join(errs...)
+}
+
+// CountCosts brings a tenant's cost cube up to date, as far as it gets until the end of its time. It may be called while Run runs, and by several
+// compactors at once: who saves its manifest second gives up, and goes on from the other's the next time.
+func (c *Compactor) CountCosts(ctx context.Context, id tenant.ID, end time.Time) (err error) {
+	c.costTurn <- struct{}{}
+	defer func() { <-c.costTurn }()
+	defer func() {
+		switch {
+		case errors.Is(err, cube.ErrOvertaken):
+			c.logger.Debug("another compactor counts the same costs", "tenant", id.String())
+			err = nil
+		case err != nil && ctx.Err() != nil:
+			err = nil // no fault of the job
+		case err != nil:
+			c.metrics.costFailures.Inc()
+			err = fmt.Errorf("tenant %s: costs: %w", id, err)
+		}
+	}()
+	cat, err := c.deps.Catalog.Sync(ctx, id)
+	if err != nil || len(cat.Blocks) == 0 {
+		return err
+	}
+	m, err := cube.Load(ctx, c.deps.Bucket, id)
+	if err != nil {
+		return err
+	}
+	reader, err := bucket.NewReader(c.deps.Bucket, bucket.CacheConfig{MemoryBytes: costCache}, c.logger, nil)
+	if err != nil {
+		return err
+	}
+	limits := c.deps.Limits.For(id)
+	j := &costJob{
+		Compactor: c, id: id, cat: cat, manifest: m, limits: limits, settings: settingsOf(limits), reader: reader,
+		source: &hourSource{id: id, reader: reader, blocks: cat.Blocks}, merged: map[ulid.ULID][]ulid.ULID{}, now: c.deps.Now(),
+	}
+	defer func() { err = errors.Join(err, j.source.close(), reader.Close()) }()
+	j.news = j.seen(false)
+	if err := j.run(ctx, end); err != nil {
+		return err
+	}
+	j.seen(true)
+	return nil
+}
+
+// seen tells whether what decides about dirty hours has changed since it was remembered.
+func (j *costJob) seen(remember bool) (isNew bool) {
+	key := fmt.Sprintf("%s %d %q", j.cat.Hash, j.manifest.Generation, j.settings)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := j.state(j.id)
+	isNew = s.costSeen != key
+	if remember {
+		s.costSeen = key
+	}
+	return isNew
+}
+
+// settingsOf are what hours are to be counted with.
+func settingsOf(l *tenant.Limits) cube.Settings {
+	return cube.Settings{ClusterLabel: cmp.Or(l.CostClusterLabel, defaultCluster), Labels: slices.Compact(slices.Sorted(slices.Values(l.CostLabels)))}
+}
+
+// run does one day after the other. What fails holds up its own day only.
+func (j *costJob) run(ctx context.Context, end time.Time) error {
+	var errs []error
+	for _, day := range j.days() {
+		if ctx.Err() != nil || time.Now().After(end) {
+			break
+		}
+		err := j.day(ctx, day, end)
+		if errors.Is(err, cube.ErrOvertaken) {
+			return err
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("day %s: %w", time.UnixMilli(day).UTC().Format(time.DateOnly), err))
+		}
+	}
+	errs = append(errs, j.months(ctx), j.sweep(ctx), ctx.Err())
+	return errors.Join(errs...)
+}
+
+// days are those that have blocks, the newest first; but before them, the oldest first, those that retention is about to take.
+func (j *costJob) days() []int64 {
+	set := map[int64]bool{}
+	last := floor(j.now.UnixMilli(), dayWidth)
+	for _, b := range j.cat.Blocks {
+		for day := floor(b.MinTime, dayWidth); day <= last && day < b.MaxTime; day += dayWidth {
+			set[day] = true
+		}
+	}
+	days := slices.Sorted(maps.Keys(set))
+	n := 0
+	for n < len(days) && j.frozen(days[n]) {
+		n++
+	}
+	slices.Reverse(days[n:])
+	return days
+}
+
+// day counts the hours of a day that are due, rolls it up, and saves the manifest if anything changed.
+func (j *costJob) day(ctx context.Context, day int64, end time.Time) error {
+	isChanged := false
+	if j.manifest.Day(day) != nil && j.news {
+		var err error
+		if isChanged, err = j.mark(ctx, day); err != nil {
+			return err
+		}
+	}
+	due := j.due(day)
+	if len(due) > 0 {
+		has, err := j.hasKubernetes(ctx, day)
+		if err != nil || !has {
+			return err
+		}
+		if err := j.count(ctx, due, end); err != nil {
+			return err
+		}
+		isChanged = true
+	}
+	for hour := day; hour < day+dayWidth; hour += hourWidth {
+		isChanged = j.freeze(hour) || isChanged
+	}
+	if d := j.manifest.Day(day); d != nil && d.Complete() && !d.RolledUp {
+		if err := j.rollUpDay(ctx, day); err != nil {
+			return err
+		}
+		isChanged = true
+	}
+	if !isChanged {
+		return nil
+	}
+	return j.save(ctx)
+}
+
+// mark makes hours dirty that a block came for after they were counted, or that were counted with other settings. A merge of blocks that the hour
+// knows is no news.
+func (j *costJob) mark(ctx context.Context, day int64) (isChanged bool, err error) {
+	d := j.manifest.Day(day)
+	for hour := day; hour < day+dayWidth; hour += hourWidth {
+		s, ok := j.manifest.SettingsOf(hour)
+		if !ok || d.Has(d.Frozen|d.Dirty, hour) {
+			continue
+		}
+		isLate := !s.Equal(j.settings)
+		for _, b := range j.cat.Overlapping(hour-join.Margin, hour+hourWidth+join.Margin) {
+			if isLate || d.Knows(hour, b.ID) {
+				continue
+			}
+			sources, err := j.sources(ctx, b)
+			if err != nil {
+				return isChanged, err
+			}
+			if isLate = !d.Knows(hour, sources...); !isLate {
+				d.Know(hour, b.ID)
+				isChanged = true
+			}
+		}
+		if isLate {
+			j.manifest.Late(hour)
+			isChanged = true
+		}
+	}
+	return isChanged, nil
+}
+
+// due are the hours that are to be counted now: closed ones that are not there or dirty, and whose samples are all still there.
+func (j *costJob) due(day int64) []int64 {
+	var due []int64
+	for hour := day; hour < day+dayWidth; hour += hourWidth {
+		if j.closed(hour) && !j.manifest.Has(cube.HourLevel, hour) && hour-join.Margin >= j.oldest() {
+			due = append(due, hour)
+		}
+	}
+	return due
+}
+
+// closed tells whether all samples of an hour are expected to be in blocks.
+func (j *costJob) closed(hour int64) bool {
+	end, now := hour+hourWidth, j.now.UnixMilli()
+	wait := join.Margin + time.Duration(j.limits.PastWindow).Milliseconds() + j.rule.settle
+	if end+wait > now {
+		return false
+	}
+	return end+wait+silent.Milliseconds() <= now || slices.ContainsFunc(j.cat.Blocks, func(b catalog.Block) bool { return b.MaxTime >= end })
+}
+
+// oldest is the time before which retention may have taken blocks.
+func (j *costJob) oldest() int64 {
+	if j.limits.Retention <= 0 {
+		return -1 << 62
+	}
+	return j.now.Add(-time.Duration(j.limits.Retention)).UnixMilli()
+}
+
+// frozen tells whether retention is about to take blocks of an hour.
+func (j *costJob) frozen(hour int64) bool {
+	if j.limits.Retention <= 0 {
+		return false
+	}
+	ahead := min(freezeAhead, time.Duration(j.limits.Retention)/4)
+	return hour-join.Margin < j.oldest()+ahead.Milliseconds()
+}
+
+// freeze freezes an hour that is due to be.
+func (j *costJob) freeze(hour int64) bool {
+	d := j.manifest.Day(hour)
+	if d == nil || !j.frozen(hour) {
+		return false
+	}
+	if !j.manifest.Has(cube.HourLevel, hour) && hour-join.Margin >= j.oldest() {
+		return false // it can still be counted again
+	}
+	before := d.Frozen
+	j.manifest.Freeze(hour)
+	return d.Frozen != before
+}
+
+// sources are the level-1 blocks that a block came of. The catalog doesn't keep those of merged ones, but meta.json does.
+func (j *costJob) sources(ctx context.Context, b catalog.Block) ([]ulid.ULID, error) {
+	if len(b.Sources) > 0 || b.Level <= 1 {
+		return append(b.Sources[:len(b.Sources):len(b.Sources)], b.ID), nil
+	}
+	if known, ok := j.merged[b.ID]; ok {
+		return known, nil
+	}
+	body, err := j.deps.Bucket.Get(ctx, path.Join(j.id.String(), b.ID.String(), block.MetaName))
+	if err != nil {
+		return nil, fmt.Errorf("sources of block %s: %w", b.ID, err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(body, maxMeta))
+	if err = errors.Join(err, body.Close()); err != nil {
+		return nil, fmt.Errorf("sources of block %s: %w", b.ID, err)
+	}
+	meta, err := block.ParseMeta(raw)
+	if err != nil {
+		return nil, fmt.Errorf("sources of block %s: %w", b.ID, err)
+	}
+	j.merged[b.ID] = meta.Compaction.Sources
+	return meta.Compaction.Sources, nil
+}
+
+// known are all blocks around a day and their sources: what a merge brings together later is among them, and no news to any hour of the day.
+func (j *costJob) known(ctx context.Context, day int64) ([]ulid.ULID, error) {
+	set := map[ulid.ULID]bool{}
+	for _, b := range j.cat.Overlapping(day-dayWidth, day+2*dayWidth) {
+		sources, err := j.sources(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		set[b.ID] = true
+		for _, s := range sources {
+			set[s] = true
+		}
+	}
+	return slices.Collect(maps.Keys(set)), nil
+}
+
+// count counts hours of one day and writes them, in portions that fit in memory. Once the time is over it leaves the rest.
+func (j *costJob) count(ctx context.Context, due []int64, end time.Time) error {
+	day := floor(due[0], dayWidth)
+	known, err := j.known(ctx, day)
+	if err != nil {
+		return err
+	}
+	var hours []*cost.Hour
+	rows := 0
+	for i, start := range due {
+		begun := time.Now()
+		h, err := join.Hour(ctx, j.source, join.Options{Tenant: j.id, Start: start, ClusterLabel: j.settings.ClusterLabel, Labels: j.settings.Labels})
+		err = errors.Join(err, j.source.closeBefore(start+hourWidth-join.Margin))
+		if err != nil {
+			return err
+		}
+		hours, rows = append(hours, h), rows+len(h.Workloads)
+		j.metrics.costHours.Inc()
+		j.metrics.costDuration.Observe(time.Since(begun).Seconds())
+		isLast := i == len(due)-1 || time.Now().After(end)
+		if rows < costRows && !isLast {
+			continue
+		}
+		if err := j.writeHours(ctx, day, hours); err != nil {
+			return err
+		}
+		for _, h := range hours {
+			j.manifest.Counted(h.Start, j.settings, known)
+		}
+		j.logger.Info("hours of costs counted", "tenant", j.id.String(), "day", time.UnixMilli(day).UTC().Format(time.DateOnly), "hours", len(hours), "workloads", rows)
+		if isLast {
+			return nil
+		}
+		if err := j.save(ctx); err != nil {
+			return err
+		}
+		hours, rows = nil, 0
+	}
+	return nil
+}
+
+func (j *costJob) save(ctx context.Context) error {
+	return cube.Save(ctx, j.deps.Bucket, j.manifest, j.now)
+}
