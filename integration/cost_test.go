@@ -46,6 +46,7 @@ func TestCostsAreThoseOfTheSamples(t *testing.T) {
 					round, by, len(got.Lines), got.Total, got.Residual, got.Hash, len(want.Lines), want.Total, want.Hash)
 			}
 		}
+		command(t, filepath.Join(dir, "varvectl"), "cost", "verify", "-url="+n.API.URL, "-window="+window, "-by=label:app")
 		if round == 0 {
 			n.Kill9()
 			n.Start()

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 
@@ -21,6 +23,9 @@ type costOptions struct {
 	Bucket  bucket.Config `yaml:"bucket" help:"Where the blocks are."`
 	Blocks  string        `yaml:"blocks" help:"directory of blocks, such as Prometheus' own, to read instead of a bucket"`
 
+	URL       string `yaml:"url" help:"a running Varve to ask instead, such as http://127.0.0.1:9009; it has its own prices"`
+	TokenFile string `yaml:"token_file" help:"file whose content is sent to it as bearer token; it needs the scope read"`
+
 	Window       string `yaml:"window" help:"time of the report, FROM,TO in RFC 3339 or as dates: whole UTC hours, TO is not in it"`
 	By           string `yaml:"by" help:"dimensions of the lines, by comma: cluster, namespace, controller, pod, uid, container, node, node_class, instance_type, region, zone, spot, qos, priority, label:NAME; for assets and utilization asset, class or cluster"`
 	Step         string `yaml:"step" help:"length of time of each line: none, hour, day, week or month"`
@@ -31,35 +36,105 @@ type costOptions struct {
 	ClusterLabel string `yaml:"cluster_label" help:"label that has the cluster's name"`
 }
 
-// parameter is an option by the name that it has in the HTTP API, too.
-func (o *costOptions) parameter(name string) string {
-	return map[string]string{"window": o.Window, "by": o.By, "step": o.Step, "method": o.Method, "share": o.Share}[name]
+const defaultClusterLabel = "cluster"
+
+// ask is a question as it is put.
+type ask struct {
+	verb       cost.Verb
+	parameters map[string]string // by the names of the HTTP API
 }
 
-// cost answers a question about costs out of blocks.
-func (p *program) cost(ctx context.Context, verb cost.Verb, args []string) error {
-	o := &costOptions{Tenant: tenant.Anonymous.String(), DataDir: "data", Bucket: bucket.Default(), Format: "table", ClusterLabel: "cluster"}
-	a := asked{options: o, tenant: &o.Tenant, dataDir: &o.DataDir, bucket: &o.Bucket, instead: &o.Blocks}
+// String is without the window.
+func (a ask) String() string {
+	text := string(a.verb)
+	for _, name := range []string{"by", "step", "share"} {
+		if value := a.parameters[name]; value != "" {
+			text += " " + name + "=" + value
+		}
+	}
+	return text
+}
+
+func (a ask) question() (*cost.Question, error) {
+	q, err := cost.ParseQuestion(a.verb, func(name string) string { return a.parameters[name] })
+	if err != nil {
+		return nil, fmt.Errorf("-%w", err)
+	}
+	return q, nil
+}
+
+// cost answers a question about costs out of blocks, or asks a server.
+func (p *program) cost(ctx context.Context, verb string, args []string) error {
+	o := &costOptions{Tenant: tenant.Anonymous.String(), DataDir: "data", Bucket: bucket.Default(), Format: "table", ClusterLabel: defaultClusterLabel}
+	a := asked{options: o, tenant: &o.Tenant, dataDir: &o.DataDir, bucket: &o.Bucket, instead: []*string{&o.Blocks, &o.URL}}
 	return p.session(ctx, a, args, func(ctx context.Context, s *session) error {
-		q, err := cost.ParseQuestion(verb, o.parameter)
-		if err != nil {
-			return fmt.Errorf("-%w", err)
+		if verb == costVerify {
+			asks := o.checks()
+			texts := make([]bytes.Buffer, len(asks))
+			if err := o.answer(ctx, s, asks, func(i int) (io.Writer, string) { return &texts[i], "json" }); err != nil {
+				return err
+			}
+			return verifyCosts(s.out, asks, texts)
 		}
-		book, err := readPrices(o.Prices)
-		if err != nil {
-			return err
-		}
-		src, err := s.samples(ctx, o.Blocks)
-		if err != nil {
-			return err
-		}
-		hours := join.Ledgers(ctx, src, join.Options{Tenant: s.tenant, ClusterLabel: o.ClusterLabel, Labels: q.Query.LabelNames()}, q.Query)
-		answer, err := q.Answer(book, s.watched(hours, q.Query))
-		if err = errors.Join(err, src.Close()); err != nil {
-			return err
-		}
-		return answer.Write(s.out, o.Format)
+		one := ask{cost.Verb(verb), map[string]string{"window": o.Window, "by": o.By, "step": o.Step, "method": o.Method, "share": o.Share}}
+		return o.answer(ctx, s, []ask{one}, func(int) (io.Writer, string) { return s.out, o.Format })
 	})
+}
+
+// costVerify is the verb that adds up again what others say.
+const costVerify = "verify"
+
+// answer writes the answer to each question to where it belongs, in the format that is wanted there.
+func (o *costOptions) answer(ctx context.Context, s *session, asks []ask, to func(i int) (io.Writer, string)) error {
+	var questions []*cost.Question
+	for _, a := range asks {
+		q, err := a.question()
+		if err != nil {
+			return err
+		}
+		questions = append(questions, q)
+	}
+	if o.URL == "" {
+		return o.answerFromBlocks(ctx, s, questions, to)
+	}
+	remote, err := o.server()
+	if err != nil {
+		return err
+	}
+	for i, a := range asks {
+		w, format := to(i)
+		if err := remote.ask(ctx, w, a, format); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *costOptions) answerFromBlocks(ctx context.Context, s *session, questions []*cost.Question, to func(i int) (io.Writer, string)) error {
+	book, err := readPrices(o.Prices)
+	if err != nil {
+		return err
+	}
+	src, err := s.samples(ctx, o.Blocks)
+	if err != nil {
+		return err
+	}
+	options := join.Options{Tenant: s.tenant, ClusterLabel: o.ClusterLabel}
+	for _, q := range questions {
+		options.Labels = append(options.Labels, q.Query.LabelNames()...)
+	}
+	window := questions[0].Query
+	all, err := answers(questions, book, s.watched(join.Ledgers(ctx, src, options, window), window))
+	if err = errors.Join(err, src.Close()); err != nil {
+		return err
+	}
+	for i, answer := range all {
+		w, format := to(i)
+		if err := answer.Write(w, format); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func readPrices(file string) (*price.Book, error) {

@@ -9,13 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/varve-io/varve/distributor"
-	"github.com/varve-io/varve/pkg/tenant"
 )
 
 // explainWrite asks distributors why a tenant's writes were limited or dropped, and adds up what they say.
@@ -37,13 +35,9 @@ func (p *program) explainWrite(ctx context.Context, args []string) error {
 	if name == "" || f.NArg() > 0 {
 		return fmt.Errorf("explain-write: name one tenant, and then options\n%s", usage)
 	}
-	header := http.Header{tenant.Header: {name}}
-	if *token != "" {
-		secret, err := os.ReadFile(*token)
-		if err != nil {
-			return fmt.Errorf("read token: %w", err)
-		}
-		header.Set("Authorization", "Bearer "+strings.TrimSpace(string(secret)))
+	header, err := headerOf(name, *token)
+	if err != nil {
+		return err
 	}
 	var all []distributor.Explanation
 	for url := range strings.SplitSeq(*urls, ",") {

@@ -8,6 +8,7 @@
 //	varvectl bucket remove  -bucket.dir=... -tenant=team-a BLOCK...            take blocks out of the catalog
 //	varvectl tsdb import    -bucket.dir=... -tenant=team-a DATA_DIR|FILE       backfill
 //	varvectl cost report    -bucket.dir=... -tenant=team-a -window=2026-01-01,2026-02-01 -by=namespace
+//	varvectl cost verify    -url=http://127.0.0.1:9009 -tenant=team-a -window=...   add up every line again
 //	varvectl explain-write  TENANT -url=http://127.0.0.1:9009[,...]            why writes were limited or dropped
 //	varvectl certs          DIR NAME...                                        certificates for a cluster's members
 //	varvectl config                                                            how to check a configuration
@@ -28,7 +29,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/rpc"
 )
 
@@ -38,10 +38,11 @@ const usage = `usage:
   varvectl bucket verify  [options] [BLOCK...]          read blocks wholly and report damage
   varvectl bucket remove  [options] BLOCK...            take blocks out of the catalog; their data is deleted later
   varvectl tsdb import    [options] DATA_DIR|BLOCK|FILE backfill from a Prometheus data directory, a block, or OpenMetrics text
-  varvectl cost report       [options]                  what clusters cost, and whose that was, out of blocks
+  varvectl cost report       [options]                  what clusters cost, and whose that was, out of blocks or, with -url, of a server
   varvectl cost assets       [options]                  what was paid for: nodes, volumes, load balancers
   varvectl cost utilization  [options]                  how much of the nodes was requested, held and used
   varvectl cost scale-events [options]                  how often workloads and nodes came and went
+  varvectl cost verify       [options]                  add up again every line of the bill, in several groupings
   varvectl explain-write  TENANT [-url=URL,...]         why a tenant's writes were limited or dropped; name each distributor
   varvectl certs          DIR NAME...                   make certificates for a cluster's members, named by host or address
   varvectl config                                       how to check a configuration
@@ -114,8 +115,8 @@ func (p *program) command(ctx context.Context, args []string) error {
 			return p.with(ctx, args[2:], remove)
 		case "tsdb import":
 			return p.importData(ctx, args[2:])
-		case "cost report", "cost assets", "cost utilization", "cost scale-events":
-			return p.cost(ctx, cost.Verb(args[1]), args[2:])
+		case "cost report", "cost assets", "cost utilization", "cost scale-events", "cost verify":
+			return p.cost(ctx, args[1], args[2:])
 		}
 	}
 	return fmt.Errorf("no such command\n%s", usage)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,8 +35,8 @@ type asked struct {
 	tenant  *string
 	dataDir *string
 	bucket  *bucket.Config
-	begins  bool    // a local bucket
-	instead *string // what is read instead of a bucket, if it is something
+	begins  bool      // a local bucket
+	instead []*string // what is read instead of a bucket, if any is something
 }
 
 // session is an open bucket and what a command was asked for.
@@ -80,7 +81,7 @@ func (p *program) session(ctx context.Context, a asked, args []string, command f
 			return fmt.Errorf("-tenant: %w", err)
 		}
 	}
-	if a.instead != nil && *a.instead != "" {
+	if slices.ContainsFunc(a.instead, func(s *string) bool { return *s != "" }) {
 		return command(ctx, s)
 	}
 	if err := s.open(a); err != nil {
