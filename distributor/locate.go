@@ -156,6 +156,7 @@ func (r *request) enter(id uint32) uint32 {
 	id, fresh := r.trail.make(s.Key, s.Front, r.seconds)
 	if fresh {
 		r.trail.taken.fresh++
+		r.trail.inserted(id)
 	}
 	r.trail.step(id)
 	return id

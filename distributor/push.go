@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/varve-io/varve/pkg/remote"
 	"github.com/varve-io/varve/pkg/ring"
@@ -216,6 +217,9 @@ func (r *request) series(s *remote.Series) error {
 		}
 		at.part.builder.Float(at.number, f.Time, f.Value)
 		r.written.Floats++
+		if value.IsStaleNaN(f.Value) {
+			r.trail.ended()
+		}
 	}
 	for i := range s.Histograms {
 		if at, err = r.room(at, i); err != nil {

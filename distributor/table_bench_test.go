@@ -28,19 +28,24 @@ const perRequest = 2000
 
 // packed is a request with one sample for each series.
 func packed(t testing.TB, p remote.Protocol, at time.Time, all []labels.Labels) []byte {
+	return packedValues(t, p, at, all, func(n int) float64 { return float64(n) })
+}
+
+// packedValues is packed with the value of each.
+func packedValues(t testing.TB, p remote.Protocol, at time.Time, all []labels.Labels, value func(n int) float64) []byte {
 	var raw []byte
 	var err error
 	if p == remote.WriteV1 {
 		var w prompb.WriteRequest
 		for n, ls := range all {
-			w.Timeseries = append(w.Timeseries, prompb.TimeSeries{Labels: prompb.FromLabels(ls, nil), Samples: []prompb.Sample{{Timestamp: at.UnixMilli(), Value: float64(n)}}})
+			w.Timeseries = append(w.Timeseries, prompb.TimeSeries{Labels: prompb.FromLabels(ls, nil), Samples: []prompb.Sample{{Timestamp: at.UnixMilli(), Value: value(n)}}})
 		}
 		raw, err = w.Marshal()
 	} else {
 		symbols := writev2.NewSymbolTable()
 		var w writev2.Request
 		for n, ls := range all {
-			w.Timeseries = append(w.Timeseries, writev2.TimeSeries{LabelsRefs: symbols.SymbolizeLabels(ls, nil), Samples: []writev2.Sample{{Timestamp: at.UnixMilli(), Value: float64(n)}}})
+			w.Timeseries = append(w.Timeseries, writev2.TimeSeries{LabelsRefs: symbols.SymbolizeLabels(ls, nil), Samples: []writev2.Sample{{Timestamp: at.UnixMilli(), Value: value(n)}}})
 		}
 		w.Symbols = symbols.Symbols()
 		raw, err = w.Marshal()

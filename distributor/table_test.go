@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/s2"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/varve-io/varve/pkg/remote"
 	"github.com/varve-io/varve/pkg/ring"
@@ -134,7 +136,7 @@ func TestSendersAreFollowed(t *testing.T) {
 					{"in order", all, [3]int{99, 1, 0}},
 					{"some are gone", without, [3]int{88, 2, 0}},
 					{"they are back", all, [3]int{98, 2, 0}},
-					{"one is new", with, [3]int{98, 2, 1}},
+					{"one is new", with, [3]int{99, 1, 1}},
 					{"and known", with, [3]int{100, 1, 0}},
 				} {
 					if got := r.pushAll(t, protocol, step.send); got != step.want {
@@ -147,14 +149,60 @@ func TestSendersAreFollowed(t *testing.T) {
 	}
 }
 
+// A series that ends, and one that comes in its place, cost no search later: neither of them nor of their neighbours.
+func TestReplacedSeriesAreFollowed(t *testing.T) {
+	for protocol, name := range map[remote.Protocol]string{remote.WriteV1: "1.0", remote.WriteV2: "2.0"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				y := newYard(t, 1, "a")
+				synctest.Wait()
+				r := newRequest(y.Distributor)
+				var all []labels.Labels
+				for n := range 100 {
+					all = append(all, podLabels(n))
+				}
+				r.pushAll(t, protocol, all)
+				const first, gone = 40, 10
+				var both, after []labels.Labels
+				stale := map[int]bool{}
+				both, after = append(both, all[:first]...), append(after, all[:first]...)
+				for n := first; n < first+gone; n++ {
+					stale[len(both)] = true
+					both = append(both, all[n], podLabels(100+n))
+					after = append(after, podLabels(100+n))
+				}
+				both, after = append(both, all[first+gone:]...), append(after, all[first+gone:]...)
+				marked := packedValues(t, protocol, time.Now(), both, func(n int) float64 {
+					if stale[n] {
+						return math.Float64frombits(value.StaleNaN)
+					}
+					return 1
+				})
+				if got, want := r.pushPacked(t, protocol, marked, len(both)), [3]int{99, 1, gone}; got != want {
+					t.Errorf("replaced: %v, want %v", got, want)
+				}
+				if got, want := r.pushAll(t, protocol, after), [3]int{99, 1, 0}; got != want {
+					t.Errorf("afterwards: %v, want %v", got, want)
+				}
+				y.sound()
+			})
+		})
+	}
+}
+
 // pushAll pushes a sample of each series, and says how they were found.
 func (r *request) pushAll(t testing.TB, p remote.Protocol, all []labels.Labels) [3]int {
 	t.Helper()
-	raw, err := s2.Decode(nil, packed(t, p, time.Now(), all))
+	return r.pushPacked(t, p, packed(t, p, time.Now(), all), len(all))
+}
+
+func (r *request) pushPacked(t testing.TB, p remote.Protocol, body []byte, samples int) [3]int {
+	t.Helper()
+	raw, err := s2.Decode(nil, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w, err := r.push(context.Background(), tenant.Anonymous, p, raw); err != nil || w.Floats != len(all) {
+	if w, err := r.push(context.Background(), tenant.Anonymous, p, raw); err != nil || w.Floats != samples {
 		t.Fatal(w, err)
 	}
 	n := r.trail.taken

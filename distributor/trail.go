@@ -7,10 +7,11 @@ import "github.com/varve-io/varve/pkg/remote"
 // no search; where it is wrong, the key is looked up, and the guess corrected.
 type trail struct {
 	*table
-	last  uint32 // entry of the series before this one; 0 at the beginning
-	next  uint32 // entry of the series that is expected now; 0 for none
-	wrong int    // guesses since the last right one
-	taken lookups
+	before uint32 // entry of the series before last; 0 if there was none
+	last   uint32 // entry of the series before this one; 0 at the beginning
+	next   uint32 // entry of the series that is expected now; 0 for none
+	wrong  int    // guesses since the last right one
+	taken  lookups
 }
 
 // A sender without an order (an OpenTelemetry collector, say) makes guesses a waste. After wrongInARow of them only one
@@ -32,6 +33,9 @@ func (t *trail) guess() remote.Guess {
 		return remote.Guess{}
 	}
 	e := t.at(t.next)
+	if after := e.next.Load(); after != 0 {
+		prefetch(t.at(after)) // it will be here when this series is done
+	}
 	return remote.Guess{Hi: e.hi.Load(), Front: e.front.Load()}
 }
 
@@ -55,5 +59,16 @@ func (t *trail) step(id uint32) {
 	if t.last != 0 && t.next != id {
 		t.at(t.last).next.Store(id)
 	}
-	t.last, t.next = id, t.at(id).next.Load()
+	t.before, t.last, t.next = t.last, id, t.at(id).next.Load()
+}
+
+// inserted takes a new series to have come between the one before it and the one that was expected.
+func (t *trail) inserted(id uint32) { t.at(id).next.Store(t.next) }
+
+// ended takes out the series of the latest step, which has a stale marker: what came after it is expected after the one before it.
+func (t *trail) ended() {
+	if t.before != 0 {
+		t.at(t.before).next.Store(t.next)
+		t.last = t.before
+	}
 }
