@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -233,9 +234,12 @@ func (i *Ingester) apply(r *resolved) series.Ack {
 			lost++
 		}
 	}
-	for _, f := range r.floats {
-		if o := f.series.AppendFloat(f.t, f.v); o != head.Stored {
-			note(o, f.series, f.t)
+	for some := range slices.Chunk(r.floats, touched) {
+		touch(some)
+		for _, f := range some {
+			if o := f.series.AppendFloat(f.t, f.v); o != head.Stored {
+				note(o, f.series, f.t)
+			}
 		}
 	}
 	for _, h := range r.histograms {
@@ -257,6 +261,20 @@ func (i *Ingester) apply(r *resolved) series.Ack {
 		i.logger.Error("samples were logged that the head refused", "tenant", r.tenant, "samples", lost)
 	}
 	return ack
+}
+
+// touched is how many series are touched at once: processors wait for about as many pieces of memory at a time.
+const touched = 16
+
+// touch touches the series of some floats.
+//
+//go:noinline
+func touch(floats []floatOf) (all bool) {
+	all = true
+	for i := range floats {
+		all = floats[i].series.Touch() && all
+	}
+	return all
 }
 
 // stream is the dictionary that a batch belongs to.

@@ -13,6 +13,7 @@ import (
 type pair struct {
 	labels.Label
 	series refs
+	after  *pair  // the one of its name that the next new series had; nil if it had the same
 	number uint32 // its place in pairs
 }
 
@@ -107,17 +108,28 @@ type place struct {
 	hash uint32 // of the value, if it was looked up
 }
 
-// locate looks for the pair in the head, and tells whether there is one.
+// locate looks for the pair in the head, and tells whether there is one. Targets of a kind bring their series in the same
+// order, so what followed the pair before is likely to follow it again.
 func (at *place) locate(p *postings, l *labels.Label) bool {
 	if at.name == nil || at.name.text != l.Name {
 		at.name, at.pair = p.names[l.Name], nil
 	}
-	if at.pair != nil && at.pair.Value == l.Value {
-		return true
+	before := at.pair
+	if before != nil {
+		if before.Value == l.Value {
+			return true
+		}
+		if next := before.after; next != nil && next.Value == l.Value {
+			at.pair = next
+			return true
+		}
 	}
 	at.pair, at.hash = nil, p.hash(l.Value)
 	if at.name != nil {
 		at.pair = at.name.find(at.hash, l.Value)
+	}
+	if before != nil && at.pair != nil {
+		before.after = at.pair
 	}
 	return at.pair != nil
 }

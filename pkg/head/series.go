@@ -81,6 +81,10 @@ const lateSamples = 64
 // Labels are the series' labels, built anew each time. They can be had when the head is freed, too.
 func (s *Series) Labels() labels.Labels { return s.head.index.allPairs().labels(s) }
 
+// Touch loads what an append needs first, and is true. Who appends to many series touches some of them before: what memory
+// has to bring then comes at the same time, not one after the other.
+func (s *Series) Touch() bool { return s.head != nil && s.page != nil }
+
 // rest is s.more, made if there is none.
 func (s *Series) rest() *more {
 	if s.more == nil {
