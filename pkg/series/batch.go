@@ -37,10 +37,13 @@ type Builder struct {
 	histogramBytes, exemplarBytes, metaBytes []byte
 }
 
-// Reset empties the builder for another batch. Definitions take much room, and most batches have none: it is kept as long
-// as they come.
+// keptDefinitions is how many bytes for definitions are kept when none come: enough for the new series of most batches.
+const keptDefinitions = 64 << 10
+
+// Reset empties the builder for another batch. Definitions take much room where all series are new, and most batches have
+// few: much room is kept only as long as they come.
 func (b *Builder) Reset(stream StreamID, id tenant.ID) {
-	if b.defined == 0 && !b.Empty() {
+	if b.defined == 0 && !b.Empty() && cap(b.definitions) > keptDefinitions {
 		b.definitions = nil
 	}
 	*b = Builder{
