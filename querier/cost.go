@@ -3,6 +3,7 @@ package querier
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -53,26 +54,55 @@ func (q *Querier) costs(verb cost.Verb) http.Handler {
 			writeError(w, http.StatusBadRequest, "bad_data", err)
 			return
 		}
-		var body bytes.Buffer
-		if err := q.answerCost(r.Context(), &body, id, question, format); err != nil {
+		body, err := q.answerCost(r.Context(), id, question, format)
+		if err != nil {
 			writeFailure(w, budgetFrom(r.Context()).failed(err))
 			return
 		}
 		w.Header().Set("Content-Type", kind)
-		_, _ = w.Write(body.Bytes()) // the client is gone if this fails
+		_, _ = w.Write(body) // the client is gone if this fails
 	})
 }
 
-func (q *Querier) answerCost(ctx context.Context, w io.Writer, id tenant.ID, question *cost.Question, format string) error {
+// costAnswer is all that an answer depends on, if none of its hours is computed from samples.
+type costAnswer struct {
+	tenant     tenant.ID
+	question   string
+	format     string
+	book       [sha256.Size]byte
+	generation uint64 // of the cube's manifest
+}
+
+const (
+	// keepAnswer is how long an answer is kept, and costAnswerBytes how much of them.
+	keepAnswer      = time.Hour
+	costAnswerBytes = 64 << 20
+)
+
+func (q *Querier) answerCost(ctx context.Context, id tenant.ID, question *cost.Question, format string) ([]byte, error) {
 	book, err := q.prices.Book(ctx, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	answer, err := question.Answer(book, q.costReader.ledgers(ctx, id, question, book))
+	plan, err := q.costReader.plan(ctx, id, question, book)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return answer.Write(w, format)
+	write := func() (m made[[]byte], err error) {
+		answer, err := question.Answer(book, plan.ledgers(ctx))
+		if err != nil {
+			return m, err
+		}
+		var body bytes.Buffer
+		err = answer.Write(&body, format)
+		return made[[]byte]{bytes.Clone(body.Bytes()), int64(body.Len()) + 512, keepAnswer}, err
+	}
+	if plan.needsSamples() {
+		m, err := write()
+		return m.value, err
+	}
+	key := costAnswer{id, fmt.Sprintf("%+v", *question), format, sha256.Sum256(book.Text()), plan.manifest.Generation}
+	return q.answers.get(ctx, key, write)
 }
 
 // oneTenant is the tenant of a request that can't be federated.

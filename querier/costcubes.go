@@ -41,6 +41,7 @@ func (noCubes) Open(string, int64) CubeFile { return nil }
 type costReader struct {
 	sources   sources
 	cubes     Cubes
+	limits    Limits
 	manifests *cache[tenant.ID, *cube.Manifest]
 }
 
@@ -71,24 +72,41 @@ type stretch struct {
 	from, to int64
 }
 
+// costPlan says where the hours of a question come from.
+type costPlan struct {
+	reader    costReader
+	tenant    tenant.ID
+	question  *cost.Question
+	manifest  *cube.Manifest
+	stretches []stretch
+}
+
+func (r costReader) plan(ctx context.Context, id tenant.ID, q *cost.Question, book *price.Book) (*costPlan, error) {
+	m, err := r.manifest(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &costPlan{r, id, q, m, stretches(m, q, book)}, nil
+}
+
+// needsSamples tells whether hours are computed: then the answer may be another one at any time.
+func (p *costPlan) needsSamples() bool {
+	return slices.ContainsFunc(p.stretches, func(s stretch) bool { return s.level == "" })
+}
+
 // ledgers are those of the question's window, in the order of time. They share their names; their rows are valid until the next one.
-func (r costReader) ledgers(ctx context.Context, id tenant.ID, q *cost.Question, book *price.Book) iter.Seq2[*cost.Ledger, error] {
+func (p *costPlan) ledgers(ctx context.Context) iter.Seq2[*cost.Ledger, error] {
 	return func(yield func(*cost.Ledger, error) bool) {
-		m, err := r.manifest(ctx, id)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
 		names := cost.NewNames()
-		for _, s := range stretches(m, q, book) {
+		for _, s := range p.stretches {
 			var part iter.Seq2[*cost.Ledger, error]
 			switch s.level {
 			case "":
-				part = r.fromSamples(ctx, id, &q.Query, s, names)
+				part = p.reader.fromSamples(ctx, p.tenant, &p.question.Query, s, names)
 			case cube.HourLevel:
-				part = r.fromHours(ctx, m, q, s, names)
+				part = p.reader.fromHours(ctx, p.manifest, p.question, s, names)
 			default:
-				part = r.fromRollUps(ctx, m, q, s, names)
+				part = p.reader.fromRollUps(ctx, p.manifest, p.question, s, names)
 			}
 			for l, err := range part {
 				if !yield(l, err) || err != nil {
@@ -159,7 +177,10 @@ func knowsLabels(m *cube.Manifest, from, to int64, names []string) bool {
 // fromSamples computes hours. Each may take what a read may.
 func (r costReader) fromSamples(ctx context.Context, id tenant.ID, q *cost.Query, s stretch, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
 	return func(yield func(*cost.Ledger, error) bool) {
-		o := join.Options{Tenant: id, Labels: q.LabelNames()}
+		l := r.limits.For(id)
+		all := slices.Concat(l.CostLabels, q.LabelNames()) // as the cube has them, so that rows are the same
+		slices.Sort(all)
+		o := join.Options{Tenant: id, ClusterLabel: l.CostClusterLabel, Labels: slices.Compact(all)}
 		for o.Start = s.from; o.Start < s.to; o.Start += hourMillis {
 			source := &costSource{sources: r.sources, budget: budgetFrom(ctx)}
 			h, err := join.Hour(ctx, source, o)

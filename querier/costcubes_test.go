@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/cube"
 	"github.com/varve-io/varve/pkg/cost/join"
+	units "github.com/varve-io/varve/pkg/cost/money"
+	"github.com/varve-io/varve/pkg/cost/price"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
 	"github.com/varve-io/varve/querier"
@@ -50,7 +53,7 @@ func (o object) Ranges(_ context.Context, ranges []struct{ Off, Len int64 }) (ou
 	return out, nil
 }
 
-func (c *cubes) put(t *testing.T, level cube.Level, start, end int64, table cube.Table, data []byte) {
+func (c *cubes) put(t testing.TB, level cube.Level, start, end int64, table cube.Table, data []byte) {
 	t.Helper()
 	name, err := cube.Name(tenant.Anonymous, level, time.UnixMilli(start), table, cube.Sum(data))
 	if err != nil {
@@ -124,8 +127,9 @@ func TestCubesAnswerAsSamplesDo(t *testing.T) {
 	live := newCostSite(t)
 	with := newCubes()
 	s := newCostSiteWith(t, with)
-	with.count(t, s, costBegin, 24, cube.Settings{ClusterLabel: "cluster", Labels: []string{}})
-	with.count(t, s, costBegin+day, 2, cube.Settings{ClusterLabel: "cluster"})
+	team := cube.Settings{ClusterLabel: "cluster", Labels: []string{"team"}}
+	with.count(t, s, costBegin, 24, team)
+	with.count(t, s, costBegin+day, 2, team)
 	all := window(costBegin, costBegin+costHours*hour)
 	closed := window(costBegin, costBegin+26*hour)
 	for _, tt := range []struct {
@@ -142,7 +146,8 @@ func TestCubesAnswerAsSamplesDo(t *testing.T) {
 		{"report?" + closed + "&by=namespace&method=usage-only", false, true},
 		{"report?" + closed + "&by=namespace&share=idle%3Dweighted,system%3Deven,namespace:web%3Deven", false, true},
 		{"report?" + closed + "&by=namespace&share=idle%3Dweighted,scope%3Dnode", false, true},
-		{"report?" + closed + "&by=label:team", true, false},
+		{"report?" + closed + "&by=label:team", false, true},
+		{"report?" + closed + "&by=label:tier", true, false},
 		{"assets?" + closed + "&by=asset", false, true},
 		{"assets?" + closed + "&by=class&step=day", false, true},
 		{"utilization?" + closed, false, true},
@@ -190,11 +195,13 @@ func TestCubesAreBelievedAsFarAsTheManifest(t *testing.T) {
 	}
 	s.setTime(s.clock.Load() + 60_000) // a manifest is read again after a while
 	with.manifest.Days[0].Dirty = 1 << 3
+	with.manifest.Generation++
 	if !reads() {
 		t.Error("a dirty hour was taken from the cube")
 	}
 	s.setTime(s.clock.Load() + 60_000)
 	with.manifest.Days[0].Dirty = 1 << 4
+	with.manifest.Generation++
 	if reads() {
 		t.Error("samples of a closed hour were read because its neighbour is dirty")
 	}
@@ -216,5 +223,113 @@ func TestFrozenHoursAreReadAsTheyAre(t *testing.T) {
 	code, body := s.send("GET", "/api/v1/cost/report?by=label:team&"+window(costBegin, costBegin+day), "", "")
 	if code != http.StatusOK || s.samples.selects.Load() != before || !strings.Contains(body, `"label:team": ""`) {
 		t.Errorf("%d, %d reads of samples: %.300s", code, s.samples.selects.Load()-before, body)
+	}
+}
+
+// An answer out of cubes is made once, until the cube or the prices are others.
+func TestCostAnswersAreKept(t *testing.T) {
+	with := newCubes()
+	s := newCostSiteWith(t, with)
+	with.count(t, s, costBegin, 24, cube.Settings{ClusterLabel: "cluster"})
+	ask := func(parameters string) (body string, read bool) {
+		t.Helper()
+		before := with.opened
+		code, body := s.send("GET", "/api/v1/cost/report?"+window(costBegin, costBegin+day)+parameters, "", "")
+		if code != http.StatusOK {
+			t.Fatalf("%d %s", code, body)
+		}
+		return body, with.opened > before
+	}
+	first, read := ask("&by=namespace")
+	if again, more := ask("&by=namespace"); !read || more || again != first {
+		t.Errorf("read: %v, again: %v, the same: %v", read, more, again == first)
+	}
+	for _, other := range []string{"&by=pod", "&by=namespace&format=csv", "&by=namespace&step=day", "&by=namespace&share=idle%3Deven", "&by=namespace&method=usage-only"} {
+		if body, read := ask(other); !read || body == first {
+			t.Errorf("%s: read: %v, the same: %v", other, read, body == first)
+		}
+	}
+	book, err := price.Parse([]byte("currency: EUR\nprices: [{from: 1970-01-01, nodes: [{cpu_core_hour: 3, ram_gib_hour: 0.4}]}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.books.Put(t.Context(), tenant.Anonymous, book); err != nil {
+		t.Fatal(err)
+	}
+	if body, read := ask("&by=namespace"); !read || !strings.Contains(body, "EUR") {
+		t.Errorf("with another book: read: %v, %.100s", read, body)
+	}
+	s.setTime(s.clock.Load() + 11_000)
+	with.manifest = &cube.Manifest{Tenant: tenant.Anonymous, Generation: 1, Objects: with.manifest.Objects, Days: with.manifest.Days}
+	if _, read := ask("&by=namespace"); !read {
+		t.Error("after the cube was written anew the old answer was given")
+	}
+}
+
+// A year of ten thousand workloads, day by day.
+func BenchmarkYearOfCubes(b *testing.B) {
+	with := newCubes()
+	begin := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	for month := begin; month.Year() == 2025; month = month.AddDate(0, 1, 0) {
+		with.fill(b, month)
+	}
+	q, err := querier.New(querier.Default(), querier.Dependencies{Recent: newHeads(), Older: sourcesOf{}, Limits: defaultLimits(), Cubes: with})
+	if err != nil {
+		b.Fatal(err)
+	}
+	target := "/api/v1/cost/report?step=day&by=namespace&" + window(begin.UnixMilli(), begin.AddDate(1, 0, 0).UnixMilli())
+	ask := func(b *testing.B) {
+		w := httptest.NewRecorder()
+		if q.ServeHTTP(w, httptest.NewRequest("GET", target, nil)); w.Code != http.StatusOK || w.Body.Len() < 1_000_000 {
+			b.Fatalf("%d %.300s", w.Code, w.Body)
+		}
+	}
+	b.Run("cold", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			with.manifest.Generation++
+			ask(b)
+		}
+	})
+	b.Run("warm", func(b *testing.B) {
+		ask(b)
+		b.ReportAllocs()
+		for b.Loop() {
+			ask(b)
+		}
+	})
+}
+
+// fill adds a month of daily roll-ups.
+func (c *cubes) fill(b *testing.B, month time.Time) {
+	b.Helper()
+	names := cost.NewNames()
+	var days []*cost.Ledger
+	end := month.AddDate(0, 1, 0)
+	for d := month; d.Before(end); d = d.AddDate(0, 0, 1) {
+		l := &cost.Ledger{From: d.UnixMilli(), To: d.UnixMilli() + day, Names: names}
+		for n := range 10_000 {
+			item := cost.Item{
+				Subject: names.Subject(cost.Subject{Container: "app", Owner: cost.Owner{
+					Cluster: "east", Namespace: fmt.Sprintf("team-%02d", n/100%100), Controller: cost.Controller{Kind: "Deployment", Name: fmt.Sprintf("service-%05d", n)},
+				}}),
+				Place: names.Place(cost.Place{Class: cost.Class{Kind: cost.NodeClass, Cluster: "east", Type: "m5.large", Size: cost.Size{CPU: 2000, RAM: 8 << 30}}}),
+				Alive: day, CPUKnown: day, RAMKnown: day,
+			}
+			use := int64(n*7919%1_000_000+d.YearDay()) * 10_000
+			item.CPU.Used, item.CPU.Unused, item.CPU.Request = units.Units(use), units.Units(use/2), units.Units(use*3/2)
+			item.RAM.Used, item.RAM.Unused, item.RAM.Request = units.Units(use*1000), units.Units(use*500), units.Units(use*1500)
+			l.Items = append(l.Items, item)
+			l.Assets = append(l.Assets[:0], cost.AssetItem{Subject: names.Subject(cost.Subject{Owner: cost.Owner{Cluster: "east"}}), Place: item.Place, Up: day})
+		}
+		days = append(days, l)
+		c.manifest.Days = append(c.manifest.Days, cube.Day{Start: d.UnixMilli(), Closed: 1<<24 - 1, RolledUp: true})
+	}
+	for _, table := range cube.RollUpTables() {
+		var out bytes.Buffer
+		if err := cube.WriteRollUp(b.Context(), &out, table, nil, days); err != nil {
+			b.Fatal(err)
+		}
+		c.put(b, cube.DayLevel, month.UnixMilli(), end.UnixMilli(), table, out.Bytes())
 	}
 }

@@ -200,7 +200,11 @@ func (c *costSeries) price(ctx context.Context, key costKey, book *price.Book) (
 	if err != nil {
 		return nil, err
 	}
-	for l, err := range c.reader.ledgers(ctx, key.tenant, q, book) {
+	plan, err := c.reader.plan(ctx, key.tenant, q, book)
+	if err != nil {
+		return nil, err
+	}
+	for l, err := range plan.ledgers(ctx) {
 		if err == nil {
 			err = b.Add(l)
 		}

@@ -95,9 +95,11 @@ func newCostSiteWith(t *testing.T, with querier.Cubes) *costSite {
 		}
 	}
 	s.setTime(span.To + hour)
+	limits := defaultLimits()
+	limits.limits.CostLabels = []string{"team"}
 	var err error
 	s.querier, err = querier.New(querier.Default(), querier.Dependencies{
-		Recent: s.samples, Older: sourcesOf{}, Limits: defaultLimits(), Prices: s.books, Cubes: with,
+		Recent: s.samples, Older: sourcesOf{}, Limits: limits, Prices: s.books, Cubes: with,
 		Now: func() time.Time { return time.UnixMilli(s.clock.Load()) },
 	})
 	if err != nil {

@@ -44,6 +44,7 @@ type Querier struct {
 
 	store      store
 	costReader costReader
+	answers    *cache[costAnswer, []byte]
 	engine     *engine
 	gate       chan struct{}
 	handler    func() http.Handler // made for the first request: Prometheus' API takes a while to describe itself
@@ -76,7 +77,10 @@ func New(c Config, d Dependencies) (*Querier, error) {
 	}
 	written := sources{recent: d.Recent, older: d.Older}
 	q.store = store{sources: written, now: q.now}
-	q.costReader = costReader{sources: written, cubes: d.Cubes, manifests: newCache[tenant.ID, *cube.Manifest](manifestBytes, q.now)}
+	q.answers = newCache[costAnswer, []byte](costAnswerBytes, q.now)
+	q.costReader = costReader{
+		sources: written, cubes: d.Cubes, limits: d.Limits, manifests: newCache[tenant.ID, *cube.Manifest](manifestBytes, q.now),
+	}
 	q.store.sources.costs = &costSeries{
 		reader: q.costReader, prices: q.prices, limits: d.Limits, now: q.now, hours: newCache[costKey, *costHour](costCacheBytes, q.now),
 	}
