@@ -69,6 +69,7 @@ type state struct {
 	reconciled time.Time
 	failed     map[string]failure // by job.key
 	costless   map[ulid.ULID]bool // blocks without metrics of clusters
+	costSwept  time.Time          // when unnamed objects of the cube were last looked for
 	costSeen   string             // catalog, manifest and settings at the end of the last count of costs
 
 	pending, vanished, skipped, quarantined int

@@ -36,8 +36,10 @@ const (
 	costRows       = 1 << 20         // of workloads, held in memory before a day's tables are written
 	costCache      = 64 << 20        // bytes of blocks and cubes kept while a tenant's hours are counted
 	freezeAhead    = 24 * time.Hour  // before retention takes the blocks of an hour; at most a quarter of the retention
+	unnamedDelay   = 48 * time.Hour  // after which objects that no manifest names are deleted
 	costDeletes    = time.Hour       // added to the delete delay: a manifest that was read must not be older
 	silent         = 24 * time.Hour  // after which hours are counted though no block reaches their end
+	maxFailed      = 8               // hours of a day; then the bucket is not well
 	maxMeta        = 64 << 20        // bytes of a meta.json
 	defaultCluster = "cluster"
 )
@@ -108,11 +110,11 @@ func (c *Compactor) CountCosts(ctx context.Context, id tenant.ID, end time.Time)
 	}
 	defer func() { err = errors.Join(err, j.source.close(), reader.Close()) }()
 	j.news = j.seen(false)
-	if err := j.run(ctx, end); err != nil {
-		return err
+	isDone, err := j.run(ctx, end)
+	if err == nil && isDone {
+		j.seen(true)
 	}
-	j.seen(true)
-	return nil
+	return err
 }
 
 // seen tells whether what decides about dirty hours has changed since it was remembered.
@@ -133,23 +135,24 @@ func settingsOf(l *tenant.Limits) cube.Settings {
 	return cube.Settings{ClusterLabel: cmp.Or(l.CostClusterLabel, defaultCluster), Labels: slices.Compact(slices.Sorted(slices.Values(l.CostLabels)))}
 }
 
-// run does one day after the other. What fails holds up its own day only.
-func (j *costJob) run(ctx context.Context, end time.Time) error {
+// run does one day after the other. What fails holds up its own day only. isDone tells that the time sufficed for all of them.
+func (j *costJob) run(ctx context.Context, end time.Time) (isDone bool, err error) {
 	var errs []error
+	isDone = true
 	for _, day := range j.days() {
-		if ctx.Err() != nil || time.Now().After(end) {
+		if isDone = ctx.Err() == nil && !time.Now().After(end); !isDone {
 			break
 		}
 		err := j.day(ctx, day, end)
 		if errors.Is(err, cube.ErrOvertaken) {
-			return err
+			return false, err
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("day %s: %w", time.UnixMilli(day).UTC().Format(time.DateOnly), err))
 		}
 	}
-	errs = append(errs, j.months(ctx), j.sweep(ctx), ctx.Err())
-	return errors.Join(errs...)
+	errs = append(errs, j.months(ctx), j.sweep(ctx), j.sweepUnnamed(ctx), ctx.Err())
+	return isDone, errors.Join(errs...)
 }
 
 // days are those that have blocks, the newest first; but before them, the oldest first, those that retention is about to take.
@@ -170,48 +173,49 @@ func (j *costJob) days() []int64 {
 	return days
 }
 
-// day counts the hours of a day that are due, rolls it up, and saves the manifest if anything changed.
+// day counts the hours of a day that are due, freezes, rolls it up, and saves the manifest if anything changed.
 func (j *costJob) day(ctx context.Context, day int64, end time.Time) error {
-	isChanged := false
-	if j.manifest.Day(day) != nil && j.news {
-		var err error
-		if isChanged, err = j.mark(ctx, day); err != nil {
-			return err
-		}
+	isChanged, err := j.mark(ctx, day)
+	if err != nil {
+		return err
 	}
-	due := j.due(day)
-	if len(due) > 0 {
+	var errs []error
+	if due := j.due(day); len(due) > 0 {
 		has, err := j.hasKubernetes(ctx, day)
 		if err != nil || !has {
 			return err
 		}
-		if err := j.count(ctx, due, end); err != nil {
+		err = j.count(ctx, due, end)
+		if errors.Is(err, cube.ErrOvertaken) {
 			return err
 		}
-		isChanged = true
+		errs = append(errs, err)
 	}
 	for hour := day; hour < day+dayWidth; hour += hourWidth {
 		isChanged = j.freeze(hour) || isChanged
 	}
 	if d := j.manifest.Day(day); d != nil && d.Complete() && !d.RolledUp {
 		if err := j.rollUpDay(ctx, day); err != nil {
-			return err
+			return errors.Join(append(errs, err)...)
 		}
 		isChanged = true
 	}
-	if !isChanged {
-		return nil
+	if isChanged {
+		errs = append(errs, j.save(ctx))
 	}
-	return j.save(ctx)
+	return errors.Join(errs...)
 }
 
 // mark makes hours dirty that a block came for after they were counted, or that were counted with other settings. A merge of blocks that the hour
 // knows is no news.
 func (j *costJob) mark(ctx context.Context, day int64) (isChanged bool, err error) {
 	d := j.manifest.Day(day)
+	if d == nil || !j.news {
+		return false, nil
+	}
 	for hour := day; hour < day+dayWidth; hour += hourWidth {
 		s, ok := j.manifest.SettingsOf(hour)
-		if !ok || d.Has(d.Frozen|d.Dirty, hour) {
+		if !ok || d.Has(d.Frozen|d.Dirty, hour) || hour-join.Margin < j.oldest() {
 			continue
 		}
 		isLate := !s.Equal(j.settings)
@@ -328,45 +332,61 @@ func (j *costJob) known(ctx context.Context, day int64) ([]ulid.ULID, error) {
 	return slices.Collect(maps.Keys(set)), nil
 }
 
-// count counts hours of one day and writes them, in portions that fit in memory. Once the time is over it leaves the rest.
+// count counts hours of one day and writes them, in portions that fit in memory. Once the time is over, or too many hours failed, it leaves the rest.
 func (j *costJob) count(ctx context.Context, due []int64, end time.Time) error {
 	day := floor(due[0], dayWidth)
 	known, err := j.known(ctx, day)
 	if err != nil {
 		return err
 	}
+	var errs []error
 	var hours []*cost.Hour
 	rows := 0
-	for i, start := range due {
-		begun := time.Now()
-		h, err := join.Hour(ctx, j.source, join.Options{Tenant: j.id, Start: start, ClusterLabel: j.settings.ClusterLabel, Labels: j.settings.Labels})
-		err = errors.Join(err, j.source.closeBefore(start+hourWidth-join.Margin))
+	for _, start := range due {
+		h, err := j.hour(ctx, start)
 		if err != nil {
-			return err
+			errs = append(errs, err)
+		} else {
+			hours, rows = append(hours, h), rows+len(h.Workloads)
 		}
-		hours, rows = append(hours, h), rows+len(h.Workloads)
-		j.metrics.costHours.Inc()
-		j.metrics.costDuration.Observe(time.Since(begun).Seconds())
-		isLast := i == len(due)-1 || time.Now().After(end)
-		if rows < costRows && !isLast {
-			continue
+		if len(errs) == maxFailed || ctx.Err() != nil || time.Now().After(end) {
+			break
 		}
-		if err := j.writeHours(ctx, day, hours); err != nil {
-			return err
+		if rows >= costRows {
+			if err := j.keep(ctx, day, hours, known); err != nil {
+				return errors.Join(append(errs, err)...)
+			}
+			hours, rows = nil, 0
 		}
-		for _, h := range hours {
-			j.manifest.Counted(h.Start, j.settings, known)
-		}
-		j.logger.Info("hours of costs counted", "tenant", j.id.String(), "day", time.UnixMilli(day).UTC().Format(time.DateOnly), "hours", len(hours), "workloads", rows)
-		if isLast {
-			return nil
-		}
-		if err := j.save(ctx); err != nil {
-			return err
-		}
-		hours, rows = nil, 0
 	}
-	return nil
+	if len(hours) > 0 {
+		errs = append(errs, j.keep(ctx, day, hours, known))
+	}
+	return errors.Join(errs...)
+}
+
+// hour counts one.
+func (j *costJob) hour(ctx context.Context, start int64) (*cost.Hour, error) {
+	begun := time.Now()
+	h, err := join.Hour(ctx, j.source, join.Options{Tenant: j.id, Start: start, ClusterLabel: j.settings.ClusterLabel, Labels: j.settings.Labels})
+	if err = errors.Join(err, j.source.closeBefore(start+hourWidth-join.Margin)); err != nil {
+		return nil, err
+	}
+	j.metrics.costHours.Inc()
+	j.metrics.costDuration.Observe(time.Since(begun).Seconds())
+	return h, nil
+}
+
+// keep writes hours and the manifest.
+func (j *costJob) keep(ctx context.Context, day int64, hours []*cost.Hour, known []ulid.ULID) error {
+	if err := j.writeHours(ctx, day, hours); err != nil {
+		return err
+	}
+	for _, h := range hours {
+		j.manifest.Counted(h.Start, j.settings, known)
+	}
+	j.logger.Info("hours of costs counted", "tenant", j.id.String(), "day", time.UnixMilli(day).UTC().Format(time.DateOnly), "hours", len(hours))
+	return j.save(ctx)
 }
 
 func (j *costJob) save(ctx context.Context) error {

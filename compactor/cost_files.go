@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/thanos-io/objstore"
+
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/cube"
 )
@@ -211,4 +213,39 @@ func (j *costJob) sweep(ctx context.Context) error {
 	}
 	j.manifest.Removed = slices.DeleteFunc(j.manifest.Removed, func(r cube.Removed) bool { return gone[r.Name] })
 	return errors.Join(append(errs, j.save(ctx))...)
+}
+
+// sweepUnnamed deletes, once a day, objects that a compactor wrote long ago and died before the manifest named them.
+func (j *costJob) sweepUnnamed(ctx context.Context) error {
+	j.mu.Lock()
+	last := j.state(j.id).costSwept
+	j.mu.Unlock()
+	if len(j.manifest.Objects) == 0 || j.now.Sub(last) < reconcileEvery {
+		return nil
+	}
+	named := map[string]bool{}
+	for _, o := range j.manifest.Objects {
+		named[j.manifest.Path(o.Name)] = true
+	}
+	for _, r := range j.manifest.Removed {
+		named[j.manifest.Path(r.Name)] = true
+	}
+	err := j.deps.Bucket.Iter(ctx, j.manifest.Path(""), func(name string) error {
+		if named[name] || !strings.HasSuffix(name, ".parquet") {
+			return nil
+		}
+		a, err := j.deps.Bucket.Attributes(ctx, name)
+		if err != nil || j.now.Sub(a.LastModified) < unnamedDelay {
+			return err
+		}
+		j.logger.Info("part of a cost cube that no manifest names is deleted", "tenant", j.id.String(), "object", name)
+		return j.deps.Bucket.Delete(ctx, name)
+	}, objstore.WithRecursiveIter())
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.state(j.id).costSwept = j.now
+	return nil
 }

@@ -131,3 +131,30 @@ func TestManifestRefusesWhatCannotBe(t *testing.T) {
 		t.Errorf("not zstd: %v", err)
 	}
 }
+
+func FuzzManifest(f *testing.F) {
+	m := someManifest(f)
+	data, err := m.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add(data[:len(data)/2])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := decodeManifest(m.Tenant, data)
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrVersion) {
+				t.Fatalf("error of another kind: %v", err)
+			}
+			return
+		}
+		again, err := got.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := decodeManifest(m.Tenant, again); err != nil {
+			t.Fatalf("what was read can't be written: %v", err)
+		}
+	})
+}
