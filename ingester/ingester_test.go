@@ -39,10 +39,11 @@ type bed struct {
 	stop    func()
 	reg     *prometheus.Registry
 
-	instance string // "a" if it is empty
-	lowWater int64  // of the log, none if it is 0
-	fs       wal.FS // of the log, the system's if it is nil
-	pending  int64  // bytes that may wait for a sync, as usual if it is 0
+	instance string           // "a" if it is empty
+	lowWater int64            // of the log, none if it is 0
+	fs       wal.FS           // of the log, the system's if it is nil
+	pending  int64            // bytes that may wait for a sync, as usual if it is 0
+	now      func() time.Time // nil for the real clock
 }
 
 // catalog remembers what was shipped. Where it is set to fail, it fails.
@@ -97,10 +98,13 @@ func (b *bed) make() {
 	if b.lowWater != 0 {
 		o.LowWater = b.lowWater
 	}
+	if b.now == nil {
+		b.now = time.Now
+	}
 	b.reg = prometheus.NewRegistry()
 	b.Ingester = New(cfg, Dependencies{
 		Dir: b.dir, Instance: cmp.Or(b.instance, "a"), Catalog: b.catalog, Bucket: b.bucket, Ring: b.ring, Peers: b.peers,
-		Logger: slog.New(slog.NewTextHandler(b.t.Output(), nil)), Reg: b.reg, Now: time.Now, WAL: o,
+		Logger: slog.New(slog.NewTextHandler(b.t.Output(), nil)), Reg: b.reg, Now: b.now, WAL: o,
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -50,9 +51,10 @@ func TestNumbersBelongToTheirTenant(t *testing.T) {
 
 // Numbers that nobody uses keep the labels of their series, and not the heads of epochs that are cut.
 func TestNumbersLeaveHeadsThatAreCut(t *testing.T) {
-	b := newBed(t)
-	now := time.Now()
-	b.deps.Now = func() time.Time { return now }
+	b := newBedOf(t, time.Hour)
+	var ahead atomic.Int64
+	b.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	b.start()
 	b.push(func(bl *series.Builder) {
 		for n := range 2*vacateStep + 3 {
 			bl.Define(series.Number(n), named(fmt.Sprint("s", n)))
@@ -70,7 +72,7 @@ func TestNumbersLeaveHeadsThatAreCut(t *testing.T) {
 			if err := b.cutAll(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			now = now.Add(b.vacateAfter())
+			ahead.Add(int64(b.vacateAfter()))
 		}
 		for _, st := range b.streams {
 			for n, r := range st.refs {
@@ -102,10 +104,10 @@ func TestStreamsOutliveAPause(t *testing.T) {
 		{2 * time.Hour, 3 * time.Hour, true},
 		{2 * time.Hour, 5 * time.Hour, false},
 	} {
+		now := time.Now()
+		b.now = func() time.Time { return now }
 		b.make()
 		b.cfg.HeadPeriod = config.Duration(c.period)
-		now := time.Now()
-		b.deps.Now = func() time.Time { return now }
 		b.stream(series.StreamID{Distributor: 1})
 		now = now.Add(c.pause)
 		b.dropStreams()
