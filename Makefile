@@ -41,7 +41,7 @@ run: build ## One process on local disk, in data/, which stores its own metrics 
 
 test: parts unit integration ## Everything; CI runs this.
 
-unit: ## Every package but integration.
+unit: $(BIN)/varve ## Every package but integration.
 	$(GO) test -timeout=10m $$($(GO) list ./... | grep -v /integration)
 
 integration: parts $(BIN)/varve $(BIN)/loadgen ## Real processes on 127.0.0.1.
