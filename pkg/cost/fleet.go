@@ -38,6 +38,15 @@ type Fleet struct {
 	Warnings []Warning
 }
 
+// keep leaves the lines of one kind, and what these cost.
+func (f *Fleet) keep(kind ClassKind) {
+	f.Lines = slices.DeleteFunc(f.Lines, func(l *FleetLine) bool { return l.Place.Kind != kind })
+	f.Total = money.Nanos{}
+	for _, l := range f.Lines {
+		f.Total = f.Total.Plus(l.Cost)
+	}
+}
+
 // FleetLine is an asset, class or cluster in a step.
 type FleetLine struct {
 	From      Time

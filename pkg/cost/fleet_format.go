@@ -197,7 +197,7 @@ func (l *FleetLine) row(step Step, places int) []string {
 		row = append(row, l.From.String()[:len("2006-01-02T15:04")])
 	}
 	class := p.Type
-	if p.Kind == NodeClass {
+	if p.Kind == NodeClass && p.Size != (Size{}) { // it has none if the line is of a cluster
 		class = p.Class.String()
 	}
 	for _, s := range []string{p.Cluster, p.Name, class} {

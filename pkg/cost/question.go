@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"strings"
 	"time"
 
@@ -109,7 +108,7 @@ func (q *Question) Answer(book *price.Book, ledgers iter.Seq2[*Ledger, error]) (
 	}
 	f := b.Fleet()
 	if q.Verb == AskUtilization {
-		f.Lines = slices.DeleteFunc(f.Lines, func(l *FleetLine) bool { return l.Place.Kind != NodeClass })
+		f.keep(NodeClass)
 	}
 	return f, nil
 }

@@ -15,7 +15,7 @@ import (
 // costs is what a script reads of a report.
 type costs struct {
 	Total, Residual, Hash string
-	Lines                 []struct {
+	Lines, Assets         []struct {
 		Kind string
 		Key  map[string]string
 		Cost string
@@ -29,7 +29,7 @@ func simulated(t *testing.T) string {
 	program := filepath.Join(dir, "clustergen")
 	for _, c := range [][]string{
 		{"go", "build", "-o", program, "../clustergen"},
-		{program, "blocks", "-dir=" + filepath.Join(dir, "blocks"), "-nodes=3", "-pods=20", "-interval=60s", "-twins", "-from=2026-01-01T00:00:00Z", "-to=2026-01-01T06:00:00Z"},
+		{program, "blocks", "-dir=" + filepath.Join(dir, "blocks"), "-nodes=3", "-pods=20", "-seed=2", "-interval=60s", "-twins", "-from=2026-01-01T00:00:00Z", "-to=2026-01-01T06:00:00Z"},
 	} {
 		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", c, err, out)
@@ -81,6 +81,31 @@ func TestCostReport(t *testing.T) {
 		if diff := cmp.Diff(fromBlocks, costsOf(t, append(args, "-bucket.dir="+dir, "-tenant=chain")...)); diff != "" {
 			t.Errorf("from the bucket, the report differs: %s", diff)
 		}
+	}
+}
+
+// What assets, and nodes only, cost is what their lines add up to.
+func TestFleetsAddUp(t *testing.T) {
+	blocks := simulated(t)
+	totals := map[string]bool{}
+	for _, options := range []string{"assets -by=asset", "assets -by=cluster", "utilization -by=asset", "utilization -by=cluster"} {
+		args := append([]string{"cost"}, strings.Fields(options)...)
+		c := costsOf(t, append(args, "-blocks="+blocks, "-window=2026-01-01T00:00:00Z,2026-01-01T06:00:00Z", "-format=json")...)
+		sum := new(big.Rat)
+		for _, l := range c.Assets {
+			cost, ok := new(big.Rat).SetString(l.Cost)
+			if !ok {
+				t.Fatalf("%s: a cost of %q", options, l.Cost)
+			}
+			sum.Add(sum, cost)
+		}
+		if total, ok := new(big.Rat).SetString(c.Total); !ok || total.Sign() == 0 || total.Cmp(sum) != 0 {
+			t.Errorf("%s: the lines add up to %s of %s", options, sum.FloatString(9), c.Total)
+		}
+		totals[c.Total] = true
+	}
+	if len(totals) != 2 {
+		t.Errorf("totals of all assets and of nodes: %v, want two", totals)
 	}
 }
 
