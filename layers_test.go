@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,14 +148,43 @@ func TestConfigurationPageIsFresh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := filepath.Join("docs", "configuration.md")
+	fresh(t, filepath.Join("docs", "configuration.md"), want, "ConfigurationPage")
+}
+
+func TestLayersPictureIsFresh(t *testing.T) {
+	fresh(t, filepath.Join("docs", "img", "layers.svg"), layersPicture(), "LayersPicture")
+}
+
+// layersPicture draws the rows, the highest first.
+func layersPicture() []byte {
+	const width, row, gap = 720, 36, 8
+	var b bytes.Buffer
+	height := gap + row*len(rows)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d" font-family="sans-serif" font-size="12" role="img">`+"\n", width, height)
+	b.WriteString("<title>Rows of packages: each imports only from rows below its own</title>\n")
+	for n, places := range slices.Backward(rows) {
+		y := gap/2 + row*(len(rows)-1-n)
+		step := (width - gap/2) / len(places)
+		for i, p := range places {
+			x := gap/2 + i*step
+			fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" rx="4" fill="#dbe7f3" stroke="#5b6b7b"/>`, x, y, step-gap/2, row-gap)
+			fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle" fill="#1b2733">%s</text>`+"\n", x+(step-gap/2)/2, y+row/2, cmp.Or(p, "package main"))
+		}
+	}
+	b.WriteString("</svg>\n")
+	return b.Bytes()
+}
+
+// fresh holds a generated page to what generates it.
+func fresh(t *testing.T, page string, want []byte, test string) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(page, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got, err := os.ReadFile(page); err != nil || string(got) != string(want) {
-		t.Errorf("docs/configuration.md is stale (%v): run go test . -run ConfigurationPage -update", err)
+		t.Errorf("%s is stale (%v): run go test . -run %s -update", page, err, test)
 	}
 }
 

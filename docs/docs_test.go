@@ -81,6 +81,47 @@ func TestFilesThatPagesNameAreThere(t *testing.T) {
 	}
 }
 
+// A function is named with its file as `Type.Function` in `dir/file.go`, or in a table of hops. It must be defined there.
+func TestFunctionsThatPagesNameAreThere(t *testing.T) {
+	inText := regexp.MustCompile("((?:`[A-Za-z_.]+`(?:, | and )?)+)\\s+in\\s+(`[a-z_/]+\\.go`)")
+	inTable := regexp.MustCompile("(?m)^\\| [0-9]+ \\| (.*) \\| (.*) \\|$")
+	quoted := regexp.MustCompile("`([A-Za-z_./]+)`")
+	sources, found := code(t), 0
+	for page, text := range pages(t) {
+		for _, m := range append(inText.FindAllStringSubmatch(text, -1), inTable.FindAllStringSubmatch(text, -1)...) {
+			var files strings.Builder
+			for _, file := range quoted.FindAllStringSubmatch(m[2], -1) {
+				files.WriteString(sources[file[1]])
+			}
+			for _, name := range quoted.FindAllStringSubmatch(m[1], -1) {
+				found++
+				if !defines(files.String(), name[1]) {
+					t.Errorf("%s: %s is not defined in %s", page, name[1], m[2])
+				}
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("only %d functions found", found)
+	}
+}
+
+// defines tells whether a source defines the name: a function, a Type.method, a package's function, a type, constant or variable.
+func defines(source, name string) bool {
+	of, last, dotted := strings.Cut(name, ".")
+	if !dotted {
+		last = name
+	}
+	if dotted && regexp.MustCompile(`(?m)^func \(\w+ \*?`+of+`(?:\[\w+\])?\) `+last+`\b`).MatchString(source) {
+		return true
+	}
+	pattern := `(?m)^(?:func(?: \([^)]*\))?|type|const|var|\t) ?` + last + `\b`
+	if dotted {
+		pattern = `(?m)^(?:package ` + of + `$[\s\S]*^func|type|\t) ?` + last + `\b`
+	}
+	return regexp.MustCompile(pattern).MatchString(source)
+}
+
 func TestLinksLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
 	all := pages(t)
@@ -183,20 +224,6 @@ func TestTestsThatPagesNameAreThere(t *testing.T) {
 		for _, m := range regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]+)`").FindAllStringSubmatch(content, -1) {
 			if !strings.Contains(tests.String(), "func "+m[1]+"(") {
 				t.Errorf("%s names %s, which is no test", page, m[1])
-			}
-		}
-	}
-}
-
-// A function that a page names beside a file is in that file.
-func TestFunctionsThatPagesNameAreThere(t *testing.T) {
-	all := code(t)
-	cited := regexp.MustCompile("`(?:[A-Za-z]+\\.)?([A-Za-z]+)` in `([a-z_]+(?:/[a-z_]+)*\\.go)`")
-	for page, text := range pages(t) {
-		for _, m := range cited.FindAllStringSubmatch(text, -1) {
-			found := regexp.MustCompile(`(?m)^(func (\([^)]*\) )?|type )` + m[1] + `\b`).MatchString(all[m[2]])
-			if !found {
-				t.Errorf("%s names %s in %s, which is not there", page, m[1], m[2])
 			}
 		}
 	}

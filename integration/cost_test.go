@@ -30,7 +30,9 @@ func TestCostsAreThoseOfTheSamples(t *testing.T) {
 	}
 	to := time.Now().UTC().Truncate(time.Hour)
 	from := to.Add(-2 * time.Hour)
-	cluster := []string{"-nodes=4", "-pods=30", "-interval=30s", "-seed=7", "-from=" + from.Format(time.RFC3339), "-to=" + to.Format(time.RFC3339)}
+	// Samples begin within the first hour: at its end, past_window is less than half an hour further back.
+	begin := to.Add(-90 * time.Minute)
+	cluster := []string{"-nodes=4", "-pods=30", "-interval=30s", "-seed=7", "-from=" + begin.Format(time.RFC3339), "-to=" + to.Format(time.RFC3339)}
 	command(t, filepath.Join(dir, "clustergen"), append([]string{"write", "-url=" + n.API.URL + "/api/v1/push"}, cluster...)...)
 	command(t, filepath.Join(dir, "clustergen"), append([]string{"blocks", "-dir=" + filepath.Join(dir, "blocks")}, cluster...)...)
 
