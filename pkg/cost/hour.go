@@ -8,13 +8,23 @@ package cost
 
 // Hour is what one UTC hour of one tenant was, as far as its samples tell: level 0 of the cube. Rows are sorted by their keys.
 type Hour struct {
-	Start     int64 // of the hour, in milliseconds
+	Start int64 // of the hour, in milliseconds
+	// From and To are what was counted of the hour, as if nothing had been before or after; both 0 for all of it.
+	From, To  int64
 	Workloads []Workload
 	Nodes     []Node
 	Assets    []Asset
 	Shares    []Share
 	Scalings  []Scaling
 	Warnings  []Warning
+}
+
+// Span is what was counted: the hour, or the part of it that the rows are of.
+func (h *Hour) Span() (from, to int64) {
+	if h.From == 0 && h.To == 0 {
+		return h.Start, h.Start + 3_600_000
+	}
+	return h.From, h.To
 }
 
 // Owner is whose a part of a cluster is.

@@ -31,8 +31,9 @@ func (m Method) Ledger(h *Hour, names *Names) (*Ledger, error) {
 		return nil, fmt.Errorf("hour %d: %w", h.Start, err)
 	}
 	l.clusters()
+	from, to := h.Span()
 	ledger := &Ledger{
-		From: h.Start, To: h.Start + 3_600_000, Method: m, Names: names, Scalings: slices.Clone(h.Scalings), Warnings: addWarnings(l.warnings),
+		From: from, To: to, Method: m, Names: names, Scalings: slices.Clone(h.Scalings), Warnings: addWarnings(l.warnings),
 	}
 	slices.SortFunc(ledger.Scalings, compareScalings)
 	l.collector.finish(ledger)

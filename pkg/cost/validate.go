@@ -4,13 +4,17 @@ import "fmt"
 
 // validate refuses what the law can't divide.
 func (h *Hour) validate() error {
+	from, to := h.Span()
+	if from < h.Start || to > h.Start+3_600_000 || from >= to {
+		return fmt.Errorf("[%d, %d) is no part of it", from, to)
+	}
 	for i := range h.Workloads {
 		if err := h.Workloads[i].validate(); err != nil {
 			return fmt.Errorf("workload %q of namespace %q of cluster %q: %w", h.Workloads[i].Pod, h.Workloads[i].Namespace, h.Workloads[i].Cluster, err)
 		}
 	}
 	for i := range h.Nodes {
-		if err := h.Nodes[i].validate(h.Start); err != nil {
+		if err := h.Nodes[i].validate(from, to); err != nil {
 			return fmt.Errorf("node %q of cluster %q: %w", h.Nodes[i].Name, h.Nodes[i].Cluster, err)
 		}
 	}
@@ -41,8 +45,8 @@ func (w *Workload) validate() error {
 		w.Network.Received, w.Network.Sent, w.Disk.Read, w.Disk.Written)
 }
 
-func (n *Node) validate(start int64) error {
-	if n.From < start || n.To > start+3_600_000 || n.From > n.To || n.Up < 0 || n.Up > n.To-n.From || n.Blind < 0 || n.Blind > n.Up {
+func (n *Node) validate(from, to int64) error {
+	if n.From < from || n.To > to || n.From > n.To || n.Up < 0 || n.Up > n.To-n.From || n.Blind < 0 || n.Blind > n.Up {
 		return fmt.Errorf("it was up for %d ms, %d of them blind, in [%d, %d)", n.Up, n.Blind, n.From, n.To)
 	}
 	for _, c := range []*Capacity{&n.CPU, &n.RAM, &n.GPU} {

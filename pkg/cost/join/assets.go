@@ -180,7 +180,7 @@ func (j *joiner) holders(a *asset) (out []holder) {
 
 // assetRows appends the row of an asset and the shares of it.
 func (j *joiner) assetRows(h *cost.Hour, a *asset, kind cost.AssetKind) {
-	life := span{a.first, a.last}.clip(span{j.Start, j.end})
+	life := span{a.first, a.last}.clip(j.slot)
 	if life.length() == 0 {
 		return
 	}
@@ -188,7 +188,7 @@ func (j *joiner) assetRows(h *cost.Hour, a *asset, kind cost.AssetKind) {
 		Region: a.region, Zone: a.zone, Labels: a.labels, From: life.from, To: life.to}
 	size := []quantity.Level{{From: life.from, To: life.to, Value: perMilli}}
 	if kind == cost.VolumeAsset {
-		if size = hold(overlay(a.size), life); len(size) == 0 {
+		if size = hold(overlay(a.size), span{a.first, a.last}); len(size) == 0 {
 			j.warnings.add(VolumeSizeMissing, a.cluster, a.name)
 		}
 	} else {

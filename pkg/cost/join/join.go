@@ -32,6 +32,9 @@ type Options struct {
 	Tenant tenant.ID
 	// Start of the hour, in Unix milliseconds.
 	Start int64
+	// From and To count only [From, To) of the hour; both 0 count all of it. What is read is the same, so the quantities of parts
+	// add up to those of the hour, but for what docs/cost.md says of rounding.
+	From, To int64
 	// ClusterLabel is the label with the cluster's name, "cluster" if empty. Series without it are of a cluster without a name.
 	ClusterLabel string
 	// Labels are the Kubernetes labels of pods and namespaces, by their Kubernetes names, that become dimensions.
@@ -43,11 +46,18 @@ func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
 	if o.Start%hourLength != 0 {
 		return nil, fmt.Errorf("the hour begins at %d ms, which is not at a full hour", o.Start)
 	}
+	slot := span{o.Start, o.Start + hourLength}
+	if o.From != 0 || o.To != 0 {
+		if o.From < slot.from || o.To > slot.to || o.From >= o.To {
+			return nil, fmt.Errorf("from %d ms to %d ms is no part of the hour that begins at %d ms", o.From, o.To, o.Start)
+		}
+		slot = span{o.From, o.To}
+	}
 	if o.ClusterLabel == "" {
 		o.ClusterLabel = "cluster"
 	}
 	j := &joiner{
-		Options: o, end: o.Start + hourLength,
+		Options: o, end: o.Start + hourLength, slot: slot,
 		reader:     newReader(ctx, src, o),
 		pods:       map[podName]*podSet{},
 		nodes:      map[nodeName]*nodeSet{},
@@ -68,7 +78,8 @@ func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
 // joiner is one hour on its way to rows.
 type joiner struct {
 	Options
-	end int64 // of the hour
+	end  int64 // of the hour
+	slot span  // of the hour, which is counted
 	*reader
 
 	pods       map[podName]*podSet

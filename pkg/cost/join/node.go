@@ -30,7 +30,7 @@ type node struct {
 	first, last, bridge   int64
 	life                  span
 	pods                  []*pod
-	segments              []segment // of the hour, in which it is up and nothing about it changes
+	segments              []segment // of the slot, in which it is up and nothing about it changes
 	blind                 []span    // without facts of its pods
 	capacity, allocatable [resources][]quantity.Level
 }
@@ -112,7 +112,7 @@ func (j *joiner) labelsOf(f fact) (out cost.Labels) {
 }
 
 // settle finds the lives of the nodes of a name, and what each had.
-func (s *nodeSet) settle(hour span) {
+func (s *nodeSet) settle(slot span) {
 	s.labels.settle()
 	slices.SortFunc(s.nodes, func(a, b *node) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.provider, b.provider))
@@ -138,7 +138,7 @@ func (s *nodeSet) settle(hour span) {
 			n.capacity[r] = n.through(capacity[r])
 			n.allocatable[r] = n.through(allocatable[r])
 		}
-		if up := n.life.clip(hour); up.length() > 0 {
+		if up := n.life.clip(slot); up.length() > 0 {
 			n.segments = s.labels.segments(up)
 			for _, levels := range n.capacity {
 				n.segments = cut(n.segments, levels)

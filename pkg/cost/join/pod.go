@@ -46,7 +46,7 @@ type times struct {
 	terminal                               int64 // when its phase was first seen to be Succeeded or Failed
 }
 
-// segment is a part of the hour in which a pod lives and its dimensions are constant.
+// segment is a part of the slot in which a pod lives and its dimensions are constant.
 type segment struct {
 	span
 	labels cost.Labels
@@ -123,8 +123,8 @@ func (p *pod) lived() span {
 }
 
 // settle makes levels of all that sources said, and cuts the life into segments. The pod has its place.
-func (p *pod) settle(hour span, labels *dims) {
-	alive := p.life.clip(hour)
+func (p *pod) settle(slot span, labels *dims) {
+	alive := p.life.clip(slot)
 	if alive.length() == 0 || p.node == "" {
 		return
 	}

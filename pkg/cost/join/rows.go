@@ -10,9 +10,8 @@ import (
 
 // settle ends the reading of facts: lives, places, and what each container asks for.
 func (j *joiner) settle() {
-	hour := span{j.Start, j.end}
 	for _, s := range j.nodes {
-		s.settle(hour)
+		s.settle(j.slot)
 	}
 	for _, s := range j.pods {
 		for _, p := range s.pods {
@@ -32,13 +31,13 @@ func (j *joiner) settle() {
 	}
 	for _, s := range j.pods {
 		for _, p := range s.pods {
-			p.settle(hour, j.chosen(p))
+			p.settle(j.slot, j.chosen(p))
 		}
 	}
 }
 
 func (j *joiner) rows() *cost.Hour {
-	h := &cost.Hour{Start: j.Start}
+	h := &cost.Hour{Start: j.Start, From: j.From, To: j.To}
 	for _, s := range j.pods {
 		for _, p := range s.pods {
 			if len(p.segments) > 0 {

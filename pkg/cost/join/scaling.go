@@ -33,7 +33,7 @@ func (j *joiner) readScalings() error {
 func (j *joiner) scaled(k ownerName, levels []quantity.Level) {
 	for i := 1; i < len(levels); i++ {
 		was, is := levels[i-1], levels[i]
-		if is.Value != was.Value && is.From >= j.Start && is.From < j.end {
+		if is.Value != was.Value && is.From >= j.slot.from && is.From < j.slot.to {
 			j.scalings = append(j.scalings, cost.Scaling{Cluster: k.cluster, Namespace: k.namespace,
 				Controller: cost.Controller{Kind: k.kind, Name: k.name}, At: is.From, Before: was.Value, After: is.Value})
 		}
