@@ -136,7 +136,7 @@ func (l *law) homeless(w *Workload) {
 	}
 	l.collector.add(item)
 	l.collector.addAsset(&AssetItem{Subject: l.cluster(w.Cluster), Place: item.Place, Traffic: item.Traffic})
-	l.warn(WorkloadWithoutNode, w.Cluster, w.Namespace+"/"+w.Pod)
+	l.warn(WorkloadWithoutNode, w.Cluster, w.Node) // not the pod, which some readers leave out
 }
 
 func (i *Item) parts() [3]*Parts { return [3]*Parts{&i.CPU, &i.RAM, &i.GPU} }
