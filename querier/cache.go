@@ -90,8 +90,9 @@ func (c *cache[K, V]) end(key K, m made[V]) {
 		return
 	}
 	c.kept[key] = c.order.PushFront(kept[K, V]{key, m, c.now().Add(m.keep)})
-	for c.bytes += m.bytes; c.bytes > c.max; {
-		c.drop(c.order.Back())
+	c.bytes += m.bytes
+	for last := c.order.Back(); c.bytes > c.max || !c.now().Before(last.Value.(kept[K, V]).until); last = c.order.Back() {
+		c.drop(last)
 	}
 }
 

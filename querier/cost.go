@@ -1,13 +1,15 @@
 package querier
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/varve-io/varve/pkg/cost"
@@ -37,15 +39,7 @@ func (builtIn) Put(context.Context, tenant.ID, *price.Book) error {
 // costs answers what a window cost.
 func (q *Querier) costs(verb cost.Verb) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		question, err := cost.ParseQuestion(verb, r.Form.Get)
-		format := "json"
-		if f := r.Form.Get("format"); f != "" {
-			format = f
-		}
-		kind := map[string]string{"json": "application/json", "csv": "text/csv; charset=utf-8", "table": "text/plain; charset=utf-8"}[format]
-		if err == nil && kind == "" {
-			err = fmt.Errorf("format: there is no %q, but json, csv and table", format)
-		}
+		question, format, err := parseCosts(verb, r.Form)
 		if err == nil {
 			err = checkRange(&budgetFrom(r.Context()).limits, question.Query.To-question.Query.From)
 		}
@@ -54,55 +48,54 @@ func (q *Querier) costs(verb cost.Verb) http.Handler {
 			writeError(w, http.StatusBadRequest, "bad_data", err)
 			return
 		}
-		body, err := q.answerCost(r.Context(), id, question, format)
+		answer, err := q.answerCost(r.Context(), id, question, format)
 		if err != nil {
-			writeFailure(w, budgetFrom(r.Context()).failed(err))
+			writeCostFailure(w, budgetFrom(r.Context()).failed(err))
 			return
 		}
-		w.Header().Set("Content-Type", kind)
-		_, _ = w.Write(body) // the client is gone if this fails
+		w.Header().Set("Content-Type", costFormats[format])
+		if answer.next != "" {
+			w.Header().Set(NextHeader, answer.next)
+		}
+		_, _ = w.Write(answer.body) // the client is gone if this fails
 	})
 }
 
-// costAnswer is all that an answer depends on, if none of its hours is computed from samples.
-type costAnswer struct {
-	tenant     tenant.ID
-	question   string
-	format     string
-	book       [sha256.Size]byte
-	generation uint64 // of the cube's manifest
+// NextHeader has the cursor of the next page, in all formats.
+const NextHeader = "Varve-Cost-Next"
+
+// costFormats are the formats of answers, and their media types.
+var costFormats = map[string]string{
+	"json": "application/json", "csv": "text/csv; charset=utf-8", "table": "text/plain; charset=utf-8",
 }
 
-const (
-	// keepAnswer is how long an answer is kept, and costAnswerBytes how much of them.
-	keepAnswer      = time.Hour
-	costAnswerBytes = 64 << 20
-)
-
-func (q *Querier) answerCost(ctx context.Context, id tenant.ID, question *cost.Question, format string) ([]byte, error) {
-	book, err := q.prices.Book(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := q.costReader.plan(ctx, id, question, book)
-	if err != nil {
-		return nil, err
-	}
-	write := func() (m made[[]byte], err error) {
-		answer, err := question.Answer(book, plan.ledgers(ctx))
-		if err != nil {
-			return m, err
+// parseCosts reads a question and the format of its answer. A parameter that isn't known would be heeded by nobody, so it is refused.
+func parseCosts(verb cost.Verb, form url.Values) (*cost.Question, string, error) {
+	for name, values := range form {
+		if name != "format" && !slices.Contains(cost.Parameters(), name) {
+			return nil, "", fmt.Errorf("%s: there is no such parameter, but %s and format", name, strings.Join(cost.Parameters(), ", "))
 		}
-		var body bytes.Buffer
-		err = answer.Write(&body, format)
-		return made[[]byte]{bytes.Clone(body.Bytes()), int64(body.Len()) + 512, keepAnswer}, err
+		if len(values) > 1 {
+			return nil, "", fmt.Errorf("%s: it is there %d times; lists are by comma", name, len(values))
+		}
 	}
-	if plan.needsSamples() {
-		m, err := write()
-		return m.value, err
+	format := cmp.Or(form.Get("format"), "json")
+	if err := cost.CheckFormat(format); err != nil {
+		return nil, "", err
 	}
-	key := costAnswer{id, fmt.Sprintf("%+v", *question), format, sha256.Sum256(book.Text()), plan.manifest.Generation}
-	return q.answers.get(ctx, key, write)
+	question, err := cost.ParseQuestion(verb, form.Get)
+	return question, format, err
+}
+
+func writeCostFailure(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, cost.ErrChanged):
+		writeError(w, http.StatusGone, "bad_data", err)
+	case errors.Is(err, cost.ErrPage):
+		writeError(w, http.StatusBadRequest, "bad_data", err)
+	default:
+		writeFailure(w, err)
+	}
 }
 
 // oneTenant is the tenant of a request that can't be federated.

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/cube"
 	"github.com/varve-io/varve/pkg/tenant"
 )
@@ -44,7 +45,8 @@ type Querier struct {
 
 	store      store
 	costReader costReader
-	answers    *cache[costAnswer, []byte]
+	answers    *cache[costAnswerKey, *costAnswer]
+	pages      *cache[costPagesKey, cost.Answer]
 	engine     *engine
 	gate       chan struct{}
 	handler    func() http.Handler // made for the first request: Prometheus' API takes a while to describe itself
@@ -77,7 +79,8 @@ func New(c Config, d Dependencies) (*Querier, error) {
 	}
 	written := sources{recent: d.Recent, older: d.Older}
 	q.store = store{sources: written, now: q.now}
-	q.answers = newCache[costAnswer, []byte](costAnswerBytes, q.now)
+	q.answers = newCache[costAnswerKey, *costAnswer](costAnswerBytes, q.now)
+	q.pages = newCache[costPagesKey, cost.Answer](costPagesBytes, q.now)
 	q.costReader = costReader{
 		sources: written, cubes: d.Cubes, limits: d.Limits, manifests: newCache[tenant.ID, *cube.Manifest](manifestBytes, q.now),
 	}

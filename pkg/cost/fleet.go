@@ -2,6 +2,7 @@ package cost
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -19,6 +20,14 @@ const (
 	ByCluster FleetBy = "cluster" // and kind
 )
 
+func (b FleetBy) validate() error {
+	switch b {
+	case ByAsset, ByClass, ByCluster:
+		return nil
+	}
+	return fmt.Errorf("by: there is no %q, but asset, class and cluster", b)
+}
+
 // FleetQuery is what is asked of the assets.
 type FleetQuery struct {
 	From, To int64
@@ -34,8 +43,12 @@ type Fleet struct {
 	Window   Window
 	Step     Step
 	Total    money.Nanos
+	Hash     string // of the question, the price book and all exact quantities and amounts
 	Lines    []*FleetLine
+	Next     string // the cursor of the next page
 	Warnings []Warning
+
+	Part *Part `json:"-"` // of a page
 }
 
 // keep leaves the lines of one kind, and what these cost.
@@ -45,6 +58,7 @@ func (f *Fleet) keep(kind ClassKind) {
 	for _, l := range f.Lines {
 		f.Total = f.Total.Plus(l.Cost)
 	}
+	f.Hash = hashOf(fmt.Appendf(nil, "%s of %s", kind, f.Hash))
 }
 
 // FleetLine is an asset, class or cluster in a step.
@@ -80,12 +94,9 @@ type fleetRates struct {
 
 // NewFleetBuilder has no ledgers yet.
 func NewFleetBuilder(q FleetQuery, book *price.Book) (*FleetBuilder, error) {
-	switch q.By {
-	case "":
-		q.By = ByAsset
-	case ByAsset, ByClass, ByCluster:
-	default:
-		return nil, fmt.Errorf("by: there is no %q, but asset, class and cluster", q.By)
+	q.By = cmp.Or(q.By, ByAsset)
+	if err := q.By.validate(); err != nil {
+		return nil, err
 	}
 	window := Query{From: q.From, To: q.To, Step: q.Step, Method: q.Method}
 	if err := window.Validate(); err != nil {
@@ -200,6 +211,7 @@ func (b *FleetBuilder) Fleet() *Fleet {
 		l.Cost = cost
 		l.Overhead = money.RoundAgainst(cost, []money.Amount{l.overhead, l.cost.Minus(l.overhead)})[0]
 	}
+	f.Hash = f.hash(b.query, b.book.Text())
 	f.Warnings = addWarnings(b.warnings)
 	return f
 }

@@ -15,7 +15,9 @@ type fleetJSON struct {
 	Window   Window          `json:"window"`
 	Step     Step            `json:"step"`
 	Total    money.Nanos     `json:"total"`
+	Hash     string          `json:"hash"`
 	Assets   []fleetLineJSON `json:"assets"`
+	Next     string          `json:"next,omitempty"`
 	Warnings []Warning       `json:"warnings"`
 }
 
@@ -93,7 +95,8 @@ func (l *FleetLine) quantities() []namedQuantity {
 // MarshalJSON is the format of docs/cost.md.
 func (f *Fleet) MarshalJSON() ([]byte, error) {
 	j := fleetJSON{
-		Currency: f.Currency, Window: f.Window, Step: f.Step, Total: f.Total, Assets: make([]fleetLineJSON, len(f.Lines)), Warnings: f.Warnings,
+		Currency: f.Currency, Window: f.Window, Step: f.Step, Total: f.Total, Hash: f.Hash, Assets: make([]fleetLineJSON, len(f.Lines)),
+		Next: f.Next, Warnings: f.Warnings,
 	}
 	if j.Warnings == nil {
 		j.Warnings = []Warning{}
@@ -182,6 +185,9 @@ func (f *Fleet) WriteTable(w io.Writer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\n%s to %s, %s\n", f.Window.From, f.Window.To, f.Currency)
+	if err == nil {
+		err = f.Part.write(w)
+	}
 	for _, warning := range f.Warnings {
 		if err == nil {
 			_, err = fmt.Fprintln(w, "warning:", warning)

@@ -3,9 +3,11 @@ package cost_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,25 +138,32 @@ func TestPages(t *testing.T) {
 	r := smallReport(t, cost.Query{By: []string{"namespace"}})
 	var lines []*cost.Line
 	for cursor, n := "", 0; ; n++ {
-		page, err := r.Page(2, cursor)
-		if err != nil || len(page.Lines) > 2 || n > len(r.Lines) {
+		page, next, err := r.Page(cost.Page{Limit: 2, Cursor: cursor})
+		if err != nil || n > len(r.Lines) {
 			t.Fatalf("page %d: %v", n, err)
 		}
-		lines = append(lines, page.Lines...)
-		if cursor = page.Next; cursor == "" {
+		p := page.(*cost.Report)
+		if len(p.Lines) > 2 || p.Next != next || p.Total != r.Total || p.Hash != r.Hash {
+			t.Fatalf("page %d: %+v", n, p)
+		}
+		lines = append(lines, p.Lines...)
+		if cursor = next; cursor == "" {
 			break
 		}
 	}
-	if len(lines) != len(r.Lines) {
-		t.Errorf("pages have %d lines, the report %d", len(lines), len(r.Lines))
+	if !slices.Equal(lines, r.Lines) {
+		t.Errorf("pages have %d lines, the report %d, or others", len(lines), len(r.Lines))
 	}
 	other := smallReport(t, cost.Query{By: []string{"controller"}})
-	first, err := other.Page(1, "")
+	_, next, err := other.Page(cost.Page{Limit: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, cursor := range []string{first.Next, "x", "0123456789abcdef.1", r.Hash[7:23] + ".-1", r.Hash[7:23] + ".99"} {
-		if _, err := r.Page(1, cursor); err == nil || !strings.HasPrefix(err.Error(), "cursor: ") {
+	if _, _, err := r.Page(cost.Page{Cursor: next}); !errors.Is(err, cost.ErrChanged) {
+		t.Errorf("a cursor of another report: %v", err)
+	}
+	for _, cursor := range []string{next, "x", "0123456789abcdef.1", r.Hash[7:23] + ".-1", r.Hash[7:23] + ".99"} {
+		if _, _, err := r.Page(cost.Page{Limit: 1, Cursor: cursor}); err == nil || !strings.HasPrefix(err.Error(), "cursor: ") {
 			t.Errorf("cursor %q: %v", cursor, err)
 		}
 	}

@@ -22,7 +22,7 @@ func ParseMethod(s string) (Method, error) {
 	case string(UsageOnly), "usage-only":
 		return UsageOnly, nil
 	}
-	return "", fmt.Errorf("unknown method %q: there are %s, %s and %s", s, MaxRequestUsage, RequestOnly, UsageOnly)
+	return "", fmt.Errorf("method: there is no %q, but max-request-usage, request-only and usage-only", s)
 }
 
 // holding is what is held: used, unused, and unknown.

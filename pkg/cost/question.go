@@ -3,6 +3,7 @@ package cost
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -27,6 +28,7 @@ const (
 type Question struct {
 	Verb  Verb
 	Query Query // its By is that of reports
+	Page  Page  // not heeded by Answer
 	by    FleetBy
 }
 
@@ -34,6 +36,17 @@ type Question struct {
 type Answer interface {
 	// Write writes it in a format: json, csv or table.
 	Write(w io.Writer, format string) error
+	// Name is of its lines: those of two answers with the same name are the same.
+	Name() string
+	// Page is it with some lines only, and the cursor of the next page; "" after the last.
+	Page(p Page) (page Answer, next string, err error)
+	// Bytes is about how much memory it takes.
+	Bytes() int64
+}
+
+// Parameters are the names of those that ParseQuestion reads.
+func Parameters() []string {
+	return []string{"window", "step", "by", "method", "share", "limit", "cursor"}
 }
 
 // ParseQuestion reads a question by parameter; "" where there is none.
@@ -43,10 +56,12 @@ type Answer interface {
 //	by      dimensions, by comma; of assets and utilization one of asset, class, cluster
 //	method  max-request-usage, request-only or usage-only
 //	share   see ParseSharing
+//	limit   how many lines a page has at most; without one the page has all
+//	cursor  the next of the page before
 func ParseQuestion(v Verb, get func(parameter string) string) (*Question, error) {
 	from, to, ok := strings.Cut(get("window"), ",")
 	if !ok {
-		return nil, fmt.Errorf("window: %q is not FROM,TO", get("window"))
+		return nil, fmt.Errorf("window: %q is not FROM,TO, such as 2026-01-01,2026-02-01", get("window"))
 	}
 	q := &Question{Verb: v, Query: Query{Step: Step(get("step"))}}
 	var err error
@@ -62,21 +77,39 @@ func ParseQuestion(v Verb, get func(parameter string) string) (*Question, error)
 	if q.Query.Sharing, err = ParseSharing(get("share")); err != nil {
 		return nil, err
 	}
-	switch v {
-	case AskReport:
-		q.Query.By = SplitList(get("by"))
-	case AskAssets:
-		q.by = cmp.Or(FleetBy(get("by")), ByAsset)
-	case AskUtilization:
-		q.by = cmp.Or(FleetBy(get("by")), ByCluster)
-	case AskScaleEvents:
-	default:
-		return nil, fmt.Errorf("there is no %q, but report, assets, utilization and scale-events", v)
+	if q.Page, err = parsePage(get); err != nil {
+		return nil, err
+	}
+	if err = q.parseBy(get("by")); err != nil {
+		return nil, err
+	}
+	if v != AskReport && get("share") != "" {
+		return nil, fmt.Errorf("share: nothing is shared in %s, but in report", v)
 	}
 	return q, q.Query.Validate()
 }
 
-// Answer is the answer out of the ledgers of the window, in the order of time.
+func (q *Question) parseBy(by string) error {
+	switch q.Verb {
+	case AskReport:
+		q.Query.By = SplitList(by)
+		return nil
+	case AskAssets:
+		q.by = cmp.Or(FleetBy(by), ByAsset)
+		return q.by.validate()
+	case AskUtilization:
+		q.by = cmp.Or(FleetBy(by), ByCluster)
+		return q.by.validate()
+	case AskScaleEvents:
+		if by != "" {
+			return errors.New("by: scale-events are always by cluster, namespace and controller")
+		}
+		return nil
+	}
+	return fmt.Errorf("there is no %q, but report, assets, utilization and scale-events", q.Verb)
+}
+
+// Answer is the whole answer out of the ledgers of the window, in the order of time.
 func (q *Question) Answer(book *price.Book, ledgers iter.Seq2[*Ledger, error]) (Answer, error) {
 	switch q.Verb {
 	case AskReport:
@@ -213,6 +246,15 @@ func format(w io.Writer, name string, v any, csv, table func(io.Writer) error) e
 		return csv(w)
 	case "table":
 		return table(w)
+	}
+	return CheckFormat(name)
+}
+
+// CheckFormat is an error if answers have no such format.
+func CheckFormat(name string) error {
+	switch name {
+	case "json", "csv", "table":
+		return nil
 	}
 	return fmt.Errorf("format: there is no %q, but json, csv and table", name)
 }

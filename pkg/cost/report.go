@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
-	"strings"
 	"time"
 
 	"github.com/varve-io/varve/pkg/cost/money"
@@ -26,6 +25,9 @@ type Report struct {
 	Lines    []*Line     `json:"lines"`
 	Next     string      `json:"next,omitempty"` // the cursor of the next page
 	Warnings []Warning   `json:"warnings"`
+
+	Part  *Part   `json:"-"` // of a page
+	whole *Report // of a page
 }
 
 // Window is a time; To is not in it.
@@ -210,27 +212,3 @@ func appendAmount(buf []byte, a money.Amount) []byte {
 	}
 	return buf
 }
-
-// Page is the lines after the cursor, at most limit of them; all if limit is 0. A cursor of another report is an error: what it was
-// computed from has changed.
-func (r *Report) Page(limit int, cursor string) (*Report, error) {
-	first := 0
-	if cursor != "" {
-		hash, at, ok := strings.Cut(cursor, ".")
-		if _, err := fmt.Sscanf(at, "%d", &first); !ok || err != nil || first < 0 || first > len(r.Lines) {
-			return nil, fmt.Errorf("cursor: %q is none", cursor)
-		}
-		if hash != r.short() {
-			return nil, fmt.Errorf("cursor: the report has changed; begin anew")
-		}
-	}
-	page := *r
-	page.Lines = r.Lines[first:]
-	if limit > 0 && limit < len(page.Lines) {
-		page.Lines = page.Lines[:limit]
-		page.Next = fmt.Sprintf("%s.%d", r.short(), first+limit)
-	}
-	return &page, nil
-}
-
-func (r *Report) short() string { return strings.TrimPrefix(r.Hash, "sha256:")[:16] }

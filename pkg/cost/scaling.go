@@ -10,9 +10,13 @@ import (
 type ScaleEvents struct {
 	Window    Window       `json:"window"`
 	Step      Step         `json:"step"`
+	Hash      string       `json:"hash"` // of the question and all lines
 	Workloads []ScaleLine  `json:"workloads"`
 	Nodes     []NodeEvents `json:"nodes"`
+	Next      string       `json:"next,omitempty"` // the cursor of the next page
 	Warnings  []Warning    `json:"warnings"`
+
+	Part *Part `json:"-"` // of a page
 }
 
 // ScaleLine is a workload in a step.
@@ -83,6 +87,7 @@ func Scales(q Query, ledgers func(yield func(*Ledger) bool)) (*ScaleEvents, erro
 		e.Warnings = append(e.Warnings, Warning{Name: NodesUnnamed, Count: unnamed})
 	}
 	e.fill(lines, nodes)
+	e.Hash = e.hash(q)
 	return e, nil
 }
 

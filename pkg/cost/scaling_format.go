@@ -66,6 +66,9 @@ func (e *ScaleEvents) WriteTable(w io.Writer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\n%s to %s\n", e.Window.From, e.Window.To)
+	if err == nil {
+		err = e.Part.write(w)
+	}
 	for _, warning := range e.Warnings {
 		if err == nil {
 			_, err = fmt.Fprintln(w, "warning:", warning)

@@ -48,6 +48,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\n%s to %s, %s, %s; residual %s\n", r.Window.From, r.Window.To, r.Currency, r.Method, r.Residual)
+	if err == nil {
+		err = r.Part.write(w)
+	}
 	for _, warning := range r.Warnings {
 		if err == nil {
 			_, err = fmt.Fprintln(w, "warning:", warning)
@@ -60,7 +63,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 func (r *Report) totals(at, columns, places int) []string {
 	row := make([]string, columns)
 	var used, unused, unknown money.Nanos
-	for _, l := range r.Lines {
+	all := r
+	if r.whole != nil {
+		all = r.whole
+	}
+	for _, l := range all.Lines {
 		used, unused, unknown = used.Plus(l.Used), unused.Plus(l.Unused), unknown.Plus(l.UsageUnknown)
 	}
 	row[0] = "total"

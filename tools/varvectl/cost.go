@@ -31,6 +31,8 @@ type costOptions struct {
 	Step         string `yaml:"step" help:"length of time of each line: none, hour, day, week or month"`
 	Method       string `yaml:"method" help:"how much a workload is said to hold: max-request-usage, request-only or usage-only"`
 	Share        string `yaml:"share" help:"how costs that are nobody's are shared among workloads, by comma: idle=MODE, system=MODE, overhead=MODE, namespace:NAME=MODE, each none, even or weighted; scope=node for idle and system"`
+	Limit        string `yaml:"limit" help:"how many lines a page has at most; empty for all lines at once"`
+	Cursor       string `yaml:"cursor" help:"which page: the next that the page before told of; empty for the first"`
 	Prices       string `yaml:"prices" help:"file with the price book; empty for the built-in prices"`
 	Format       string `yaml:"format" help:"table, json or csv"`
 	ClusterLabel string `yaml:"cluster_label" help:"label that has the cluster's name"`
@@ -76,7 +78,9 @@ func (p *program) cost(ctx context.Context, verb string, args []string) error {
 			}
 			return verifyCosts(s.out, asks, texts)
 		}
-		one := ask{cost.Verb(verb), map[string]string{"window": o.Window, "by": o.By, "step": o.Step, "method": o.Method, "share": o.Share}}
+		one := ask{cost.Verb(verb), map[string]string{
+			"window": o.Window, "by": o.By, "step": o.Step, "method": o.Method, "share": o.Share, "limit": o.Limit, "cursor": o.Cursor,
+		}}
 		return o.answer(ctx, s, []ask{one}, func(int) (io.Writer, string) { return s.out, o.Format })
 	})
 }
@@ -86,6 +90,9 @@ const costVerify = "verify"
 
 // answer writes the answer to each question to where it belongs, in the format that is wanted there.
 func (o *costOptions) answer(ctx context.Context, s *session, asks []ask, to func(i int) (io.Writer, string)) error {
+	if err := cost.CheckFormat(o.Format); err != nil {
+		return fmt.Errorf("-%w", err)
+	}
 	var questions []*cost.Question
 	for _, a := range asks {
 		q, err := a.question()
@@ -103,9 +110,11 @@ func (o *costOptions) answer(ctx context.Context, s *session, asks []ask, to fun
 	}
 	for i, a := range asks {
 		w, format := to(i)
-		if err := remote.ask(ctx, w, a, format); err != nil {
+		next, err := remote.ask(ctx, w, a, format)
+		if err != nil {
 			return err
 		}
+		s.tellNext(next, format)
 	}
 	return nil
 }
@@ -129,12 +138,24 @@ func (o *costOptions) answerFromBlocks(ctx context.Context, s *session, question
 		return err
 	}
 	for i, answer := range all {
+		page, next, err := answer.Page(questions[i].Page)
+		if err != nil {
+			return fmt.Errorf("-%w", err)
+		}
 		w, format := to(i)
-		if err := answer.Write(w, format); err != nil {
+		if err := page.Write(w, format); err != nil {
 			return err
 		}
+		s.tellNext(next, format)
 	}
 	return nil
+}
+
+// tellNext tells how to get the next page, where that isn't written on this one.
+func (s *session) tellNext(next, format string) {
+	if next != "" && format == "csv" {
+		fmt.Fprintf(s.notice, "there are more lines: -cursor=%s\n", next)
+	}
 }
 
 func readPrices(file string) (*price.Book, error) {

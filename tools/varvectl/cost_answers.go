@@ -14,6 +14,7 @@ import (
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/price"
 	"github.com/varve-io/varve/pkg/tenant"
+	"github.com/varve-io/varve/querier"
 )
 
 // answers gives the answer to each question; ledgers are read once. The questions are of one window and method.
@@ -81,8 +82,8 @@ func headerOf(name, tokenFile string) (http.Header, error) {
 	return header, nil
 }
 
-// ask copies the answer in a format. An answer that isn't one is an error that has what the server says.
-func (s *server) ask(ctx context.Context, w io.Writer, a ask, format string) error {
+// ask copies the answer in a format, and gives the cursor of the next page. An answer that isn't one is an error that has what the server says.
+func (s *server) ask(ctx context.Context, w io.Writer, a ask, format string) (next string, err error) {
 	v := url.Values{"format": {format}}
 	for name, value := range a.parameters {
 		if value != "" {
@@ -91,20 +92,20 @@ func (s *server) ask(ctx context.Context, w io.Writer, a ask, format string) err
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/v1/cost/"+string(a.verb)+"?"+v.Encode(), nil)
 	if err != nil {
-		return fmt.Errorf("-url: %w", err)
+		return "", fmt.Errorf("-url: %w", err)
 	}
 	r.Header = s.header
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return fmt.Errorf("ask the server: %w", err)
+		return "", fmt.Errorf("ask the server: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // what there is of it
-		return fmt.Errorf("ask %s: %s: %s", s.url, resp.Status, strings.TrimSpace(string(text)))
+		return "", fmt.Errorf("ask %s: %s: %s", s.url, resp.Status, strings.TrimSpace(string(text)))
 	}
 	if _, err := io.Copy(w, resp.Body); err != nil {
-		return fmt.Errorf("ask %s: %w", s.url, err)
+		return "", fmt.Errorf("ask %s: %w", s.url, err)
 	}
-	return nil
+	return resp.Header.Get(querier.NextHeader), nil
 }

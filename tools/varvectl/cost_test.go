@@ -130,6 +130,33 @@ func entriesOf(t *testing.T, dir string) (names []string) {
 	return names
 }
 
+// The pages that the notices lead to are the whole report; a table tells its part.
+func TestCostReportPages(t *testing.T) {
+	blocks := simulated(t)
+	report := []string{"cost", "report", "-window=2026-01-01T00:00:00Z,2026-01-01T02:00:00Z", "-by=pod", "-blocks=" + blocks}
+	whole := want(t, 0, append(report, "-format=csv")...)
+	header, _, _ := strings.Cut(whole, "\n")
+	pages, cursor := header+"\n", ""
+	for n := 0; n == 0 || cursor != ""; n++ {
+		status, out, notice := cli(t, nil, append(report, "-format=csv", "-limit=10", "-cursor="+cursor)...)
+		text, ok := strings.CutPrefix(out, header+"\n")
+		if status != 0 || !ok || n > 10 {
+			t.Fatalf("page %d: status %d, %s\n%s", n, status, notice, out)
+		}
+		pages += text
+		_, cursor, _ = strings.Cut(strings.TrimSpace(notice), "-cursor=")
+	}
+	if pages != whole {
+		t.Errorf("the pages are\n%s\nwant\n%s", pages, whole)
+	}
+	if out := want(t, 0, append(report, "-limit=3")...); !strings.Contains(out, "\nlines 1 to 3 of ") || !strings.Contains(out, "the next page is cursor=") {
+		t.Errorf("the table of a page:\n%s", out)
+	}
+	if out := want(t, 2, append(report, "-limit=3", "-cursor=0123456789abcdef.3")...); !strings.Contains(out, "-cursor: what it belongs to has changed; start anew") {
+		t.Errorf("a cursor of another report: %s", out)
+	}
+}
+
 func TestCostReportRefuses(t *testing.T) {
 	for _, c := range []struct{ options, says string }{
 		{"", "-window: \"\" is not FROM,TO"},
@@ -138,6 +165,9 @@ func TestCostReportRefuses(t *testing.T) {
 		{"-window=2026-01-01,2026-01-02 -by=team", `there is no "team"`},
 		{"-window=2026-01-01,2026-01-02 -share=idle=fair", "can't be shared"},
 		{"-window=2026-01-01,2026-01-02 -prices=/none", "read price book"},
+		{"-window=2026-01-01,2026-01-02 -format=xml", `-format: there is no "xml"`},
+		{"-window=2026-01-01,2026-01-02 -limit=few", `-limit: "few" is not`},
+		{"-window=2026-01-01,2026-01-02 -cursor=2", `-cursor: "2" is none`},
 		{"-window=2026-01-01,2026-01-02 -blocks=" + t.TempDir(), "has no blocks"},
 	} {
 		status, _, notice := cli(t, nil, append([]string{"cost", "report", "-bucket.dir=" + t.TempDir()}, strings.Fields(c.options)...)...)

@@ -1,0 +1,200 @@
+package cost
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unsafe"
+)
+
+// Page says which lines of an answer are wanted.
+type Page struct {
+	Limit  int    // at most; 0 for all
+	Cursor string // of the page before; "" for the first one
+}
+
+// Errors of pages.
+var (
+	ErrChanged = errors.New("what it belongs to has changed; start anew without it")
+	ErrPage    = errors.New("there is no such page")
+)
+
+// parsePage reads limit and cursor.
+func parsePage(get func(parameter string) string) (p Page, err error) {
+	if text := get("limit"); text != "" {
+		if p.Limit, err = strconv.Atoi(text); err != nil || p.Limit < 0 {
+			return p, fmt.Errorf("limit: %q is not a number of lines; 0 or nothing is for all", text)
+		}
+	}
+	if p.Cursor = get("cursor"); p.Cursor != "" {
+		_, _, err = p.at()
+	}
+	return p, err
+}
+
+// Of is the name of the answer that the cursor belongs to; "" without a cursor.
+func (p Page) Of() string {
+	of, _, _ := p.at()
+	return of
+}
+
+// at is the name of the cursor's answer, and the line at which the page begins.
+func (p Page) at() (of string, line int, err error) {
+	of, text, ok := strings.Cut(p.Cursor, ".")
+	line, err = strconv.Atoi(text)
+	if !ok || err != nil || len(of) != nameLength || line < 0 {
+		return "", 0, fmt.Errorf("cursor: %q is none; it is what the page before has as next", p.Cursor)
+	}
+	return of, line, nil
+}
+
+// Part is the part of an answer that a page is. A whole answer has none.
+type Part struct {
+	First, End, Of int    // lines [First, End) of so many
+	Next           string // the cursor of the next page; "" after the last
+}
+
+// of is the part of so many lines of the answer with the name.
+func (p Page) of(name string, lines int) (*Part, error) {
+	s := &Part{Of: lines}
+	if p.Cursor != "" {
+		of, first, err := p.at()
+		switch {
+		case err != nil:
+			return nil, err
+		case of != name:
+			return nil, fmt.Errorf("cursor: %w", ErrChanged)
+		case first > lines:
+			return nil, fmt.Errorf("cursor: %q is beyond the last of %d lines: %w", p.Cursor, lines, ErrPage)
+		}
+		s.First = first
+	}
+	s.End = lines
+	if p.Limit > 0 && p.Limit < lines-s.First {
+		s.End = s.First + p.Limit
+		s.Next = fmt.Sprintf("%s.%d", name, s.End)
+	}
+	return s, nil
+}
+
+// write tells people which part it is, if it isn't all.
+func (s *Part) write(w io.Writer) error {
+	if s == nil || s.First == 0 && s.End == s.Of {
+		return nil
+	}
+	text := fmt.Sprintf("lines %d to %d of %d", s.First+1, s.End, s.Of)
+	if s.First == s.End {
+		text = fmt.Sprintf("no lines, of %d", s.Of)
+	}
+	if s.Next != "" {
+		text += "; the next page is cursor=" + s.Next
+	}
+	_, err := fmt.Fprintln(w, text)
+	return err
+}
+
+// nameLength is how many hexadecimal digits of its hash are an answer's name.
+const nameLength = 16
+
+func hashOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func nameOf(hash string) string { return strings.TrimPrefix(hash, "sha256:")[:nameLength] }
+
+// Name implements Answer.
+func (r *Report) Name() string { return nameOf(r.Hash) }
+
+// Bytes implements Answer.
+func (r *Report) Bytes() int64 {
+	var n int64
+	for _, l := range r.Lines {
+		n += int64(unsafe.Sizeof(*l)) + 16*int64(len(l.Key)) + 64
+	}
+	return n + 1024
+}
+
+// Page implements Answer.
+func (r *Report) Page(p Page) (Answer, string, error) {
+	s, err := p.of(r.Name(), len(r.Lines))
+	if err != nil {
+		return nil, "", err
+	}
+	page := *r
+	page.Lines, page.Next, page.Part, page.whole = r.Lines[s.First:s.End], s.Next, s, r
+	return &page, s.Next, nil
+}
+
+// Name implements Answer.
+func (f *Fleet) Name() string { return nameOf(f.Hash) }
+
+// Bytes implements Answer.
+func (f *Fleet) Bytes() int64 {
+	return 1024 + int64(len(f.Lines))*int64(unsafe.Sizeof(FleetLine{})+256)
+}
+
+// Page implements Answer.
+func (f *Fleet) Page(p Page) (Answer, string, error) {
+	s, err := p.of(f.Name(), len(f.Lines))
+	if err != nil {
+		return nil, "", err
+	}
+	page := *f
+	page.Lines, page.Next, page.Part = f.Lines[s.First:s.End], s.Next, s
+	return &page, s.Next, nil
+}
+
+// hash is of the exact costs and quantities of all lines, and of what was asked.
+func (f *Fleet) hash(q FleetQuery, book []byte) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%+v %q\n", q, book)
+	var buf []byte
+	for _, l := range f.Lines {
+		buf = append(buf[:0], l.key...)
+		buf = appendStrings(buf, l.Namespace, l.Claim)
+		buf = appendAmount(appendAmount(buf, l.cost), l.overhead)
+		for _, q := range l.quantities() {
+			buf = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(buf, q.value.Hi), q.value.Lo)
+		}
+		buf = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(buf, uint64(l.Sum.Up)), uint64(l.Sum.Blind))
+		h.Write(buf)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// Name implements Answer.
+func (e *ScaleEvents) Name() string { return nameOf(e.Hash) }
+
+// Bytes implements Answer.
+func (e *ScaleEvents) Bytes() int64 {
+	return 1024 + int64(len(e.Workloads)+len(e.Nodes))*int64(unsafe.Sizeof(ScaleLine{})+64)
+}
+
+// Page implements Answer. The lines of nodes come after those of workloads.
+func (e *ScaleEvents) Page(p Page) (Answer, string, error) {
+	n := len(e.Workloads)
+	s, err := p.of(e.Name(), n+len(e.Nodes))
+	if err != nil {
+		return nil, "", err
+	}
+	page := *e
+	page.Workloads, page.Nodes = e.Workloads[min(s.First, n):min(s.End, n)], e.Nodes[max(s.First-n, 0):max(s.End-n, 0)]
+	page.Next, page.Part = s.Next, s
+	return &page, s.Next, nil
+}
+
+// hash is of all lines, and of what was asked.
+func (e *ScaleEvents) hash(q Query) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %d %d %s\n", AskScaleEvents, q.From, q.To, e.Step)
+	for _, row := range e.cells() {
+		h.Write(appendStrings(nil, row...))
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,172 @@
+package querier_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/varve-io/varve/pkg/cost/cube"
+	"github.com/varve-io/varve/pkg/cost/price"
+	"github.com/varve-io/varve/pkg/tenant"
+	"github.com/varve-io/varve/querier"
+)
+
+// page asks for one, and gives the cursor of the next one.
+func (s *costSite) page(question string) (code int, body, next string) {
+	s.t.Helper()
+	resp, err := http.Get(s.url + "/api/v1/cost/" + question)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text), resp.Header.Get(querier.NextHeader)
+}
+
+// raise makes everything dearer.
+func (s *costSite) raise() {
+	s.t.Helper()
+	book, err := price.Parse([]byte("currency: EUR\nprices: [{from: 1970-01-01, nodes: [{cpu_core_hour: 3, ram_gib_hour: 0.4}]}]"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.books.Put(s.t.Context(), tenant.Anonymous, book); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// rows are the keys and lists of JSON's lines, or the lines of CSV without its header.
+func rows(t *testing.T, format, body string) (all []string) {
+	t.Helper()
+	if format == "csv" {
+		return strings.Split(strings.TrimSpace(body), "\n")[1:]
+	}
+	var a map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(body), &a); err != nil {
+		t.Fatalf("%v: %.300s", err, body)
+	}
+	for _, list := range []string{"lines", "assets", "workloads", "nodes"} {
+		var lines []json.RawMessage
+		if a[list] != nil {
+			if err := json.Unmarshal(a[list], &lines); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, l := range lines {
+			all = append(all, string(l))
+		}
+	}
+	return all
+}
+
+// Pages are the lines of the whole answer in order, from cubes and from samples, and the last one has no next.
+func TestCostPages(t *testing.T) {
+	with := newCubes()
+	s := newCostSiteWith(t, with)
+	with.count(t, s, costBegin, 24, cube.Settings{ClusterLabel: "cluster"})
+	for _, question := range []string{
+		"report?by=namespace,controller&" + window(costBegin, costBegin+day),
+		"report?by=pod,container&format=csv&" + window(costBegin+22*hour, costBegin+26*hour),
+		"assets?" + window(costBegin, costBegin+2*hour),
+		"assets?format=csv&" + window(costBegin, costBegin+2*hour),
+		"utilization?by=asset&step=hour&" + window(costBegin, costBegin+2*hour),
+		"scale-events?step=hour&" + window(costBegin, costBegin+day),
+		"scale-events?step=hour&format=csv&" + window(costBegin, costBegin+day),
+	} {
+		format := "json"
+		if strings.Contains(question, "format=csv") {
+			format = "csv"
+		}
+		code, whole, next := s.page(question)
+		want := rows(t, format, whole)
+		if code != http.StatusOK || next != "" || len(want) < 5 {
+			t.Fatalf("%s: %d, next %q: %.300s", question, code, next, whole)
+		}
+		var got []string
+		cursor := ""
+		for n := 0; n == 0 || cursor != ""; n++ {
+			code, body, next := s.page(question + "&limit=3&cursor=" + cursor)
+			lines := rows(t, format, body)
+			if code != http.StatusOK || len(lines) > 3 || len(lines) == 0 || (len(lines) < 3) != (next == "" && len(want)%3 != 0) {
+				t.Fatalf("%s, page %d: %d, next %q: %.300s", question, n, code, next, body)
+			}
+			if format == "json" && strings.Contains(body, `"next"`) != (next != "") {
+				t.Errorf("%s, page %d: next is %q in the header, in the body: %.300s", question, n, next, body)
+			}
+			got, cursor = append(got, lines...), next
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: pages have %d lines, the whole %d, or others", question, len(got), len(want))
+		}
+	}
+}
+
+// Who turns pages reads one answer, whatever comes meanwhile; when that isn't kept any more, the cursor says so.
+func TestPagesAreOfOneAnswer(t *testing.T) {
+	s := newCostSite(t)
+	question := "report?by=pod&" + window(costBegin, costBegin+2*hour)
+	_, whole, _ := s.page(question)
+	_, _, next := s.page(question + "&limit=2")
+	s.raise()
+	selects := s.samples.selects.Load()
+	code, body, _ := s.page(question + "&limit=2&cursor=" + next)
+	if code != http.StatusOK || !slices.Equal(rows(t, "json", body), rows(t, "json", whole)[2:4]) {
+		t.Errorf("the second page: %d %.300s", code, body)
+	}
+	if s.samples.selects.Load() != selects {
+		t.Error("samples were read again for the second page")
+	}
+	if _, changed, _ := s.page(question); changed == whole {
+		t.Error("nothing has changed")
+	}
+	s.setTime(s.clock.Load() + 10*60_000)
+	if code, body, _ := s.page(question + "&limit=2&cursor=" + next); code != http.StatusGone || !strings.Contains(body, "start anew") {
+		t.Errorf("the second page of what is gone: %d %.300s", code, body)
+	}
+	other := strings.Replace(question, "pod", "namespace", 1)
+	if code, body, _ := s.page(other + "&cursor=" + next); code != http.StatusGone {
+		t.Errorf("a cursor of another question: %d %.300s", code, body)
+	}
+	_, _, next = s.page(question + "&limit=2")
+	if code, body, _ := s.page(question + "&cursor=" + strings.Replace(next, ".2", ".20000", 1)); code != http.StatusBadRequest || !strings.Contains(body, "cursor: ") {
+		t.Errorf("a cursor beyond the end: %d %.300s", code, body)
+	}
+}
+
+// An error says which parameter is wrong, and what it may be.
+func TestCostParameters(t *testing.T) {
+	s := newCostSite(t)
+	w := window(costBegin, costBegin+hour)
+	for question, says := range map[string]string{
+		"report":                           "window: ",
+		"report?window=now":                "window: ",
+		"report?window=2026-01-02,2026-01": "neither a time in RFC 3339 nor a date",
+		"report?" + window(costBegin, costBegin+hour/2):          "whole UTC hours",
+		"report?" + w + "&by=team":                               "by: there is no \\\"team\\\", but cluster, namespace",
+		"report?" + w + "&by=pod,pod":                            "by: \\\"pod\\\" is there twice",
+		"report?" + w + "&step=year":                             "step: there is no \\\"year\\\", but none, hour, day",
+		"report?" + w + "&method=fair":                           "method: ",
+		"report?" + w + "&share=idle":                            "share: \\\"idle\\\" is not NAME=MODE",
+		"report?" + w + "&share=" + url.QueryEscape("idle=fair"): "share: ",
+		"report?" + w + "&limit=many":                            "limit: \\\"many\\\" is not a number of lines",
+		"report?" + w + "&limit=-1":                              "limit: ",
+		"report?" + w + "&cursor=x":                              "cursor: \\\"x\\\" is none",
+		"report?" + w + "&format=xml":                            "format: there is no \\\"xml\\\", but json, csv",
+		"report?" + w + "&groupby=pod":                           "groupby: there is no such parameter, but window, step, by",
+		"report?" + w + "&by=pod&by=node":                        "by: it is there 2 times",
+		"assets?" + w + "&by=pod":                                "by: there is no \\\"pod\\\", but asset, class and cluster",
+		"utilization?" + w + "&by=pod":                           "by: there is no \\\"pod\\\", but asset, class and cluster",
+	} {
+		if code, body, _ := s.page(question); code != http.StatusBadRequest || !strings.Contains(body, says) {
+			t.Errorf("%s: %d %s, want %s", question, code, body, fmt.Sprintf("%q", says))
+		}
+	}
+}
