@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -122,8 +125,9 @@ func TestSuites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and starts varve")
 	}
-	b := &bench{dir: t.TempDir(), runs: 1, peerRuns: 1, series: 500, steps: 60, senders: 2, point: 50 * time.Millisecond, verify: true}
-	if err := b.build(t.Context()); err != nil {
+	b := &bench{dir: t.TempDir(), runs: 1, peerRuns: 1, series: 500, steps: 60, senders: 2, point: 50 * time.Millisecond, verify: true,
+		openb: tinyTrace(t), days: 2, clusters: 3, nodes: 2, pods: 6, scrape: time.Minute}
+	if err := errors.Join(b.build(t.Context()), b.buildTool(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range suites() {
@@ -144,4 +148,20 @@ func TestSuites(t *testing.T) {
 			}
 		})
 	}
+}
+
+// tinyTrace is a directory with a trace as that of openb is: two nodes, three pods, three days.
+func tinyTrace(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"nodes.csv": "sn,cpu_milli,memory_mib,gpu,model\nnode-0,32000,262144,0,\nnode-1,96000,393216,2,G2\n",
+		"pods.csv": "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n" +
+			"pod-0,12000,16384,1,460,,LS,Running,0,250000,5\npod-1,6000,12288,1,1000,,BE,Succeeded,160000,190000,160001\npod-2,6000,12288,0,0,,BE,Failed,200000,230000,200000\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }

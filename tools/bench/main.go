@@ -1,4 +1,4 @@
-// Command bench measures what writing costs: real processes on 127.0.0.1, real loads, fresh directories, and at the end of
+// Command bench measures what writing, and counting costs, costs: real processes on 127.0.0.1, real loads, fresh directories, and at the end of
 // each run the ledger: a run that lost, changed or invented a sample is an error, not a figure.
 //
 //	go run ./tools/bench -suite write,memory -runs 3
@@ -40,6 +40,11 @@ func suites() []suite {
 		{"churn", "series that come and go", churnSuite},
 		{"restart", "after kill -9", restartSuite},
 		{"scale", "more series, more tenants", scaleSuite},
+		{"cost-openb", "costs of a real cluster's trace, from samples to bill", openbSuite},
+		{"cost-clusters", "costs of many small clusters in one report", clustersSuite},
+		{"cost-hour", "costs of one hour of a large cluster", hourSuite},
+		{"cost-building", "building cubes against compaction", buildingSuite},
+		{"cost-year", "costs of a year of many workloads", yearSuite},
 	}
 }
 
@@ -54,6 +59,13 @@ type bench struct {
 	series, steps, senders int           // 0 for the suite's own
 	point                  time.Duration // of suite latency, for each number of senders
 	verify                 bool
+
+	// Of the suites of costs; 0 for the suite's own.
+	openb                 string // directory of the trace
+	days                  int    // of the trace, the last ones
+	clusters, nodes, pods int
+	scrape                time.Duration
+	clustergen            string // path of the program, once it is built
 }
 
 // or returns v, or what the suite does by itself if v is 0.
@@ -62,6 +74,11 @@ func or(v, otherwise int) int {
 		return otherwise
 	}
 	return v
+}
+
+// scrapeOr returns the time between scrapes, or what the suite does by itself.
+func (b *bench) scrapeOr(otherwise time.Duration) time.Duration {
+	return time.Duration(or(int(b.scrape), int(otherwise)))
 }
 
 // say shows progress.
@@ -81,7 +98,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	b := &bench{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	names := f.String("suite", "write", "suites to run, by comma, or all: "+suiteNames())
+	names := f.String("suite", "write", "suites to run, by comma, or all, or cost for all of costs: "+suiteNames())
 	file := f.String("out", "", "file for the figures of every run, as JSON")
 	dir := f.String("dir", os.TempDir(), "directory for the servers' data, which is removed after each run")
 	f.StringVar(&b.varve, "varve", "", "varve's program; built from this module if empty")
@@ -93,6 +110,12 @@ func run(ctx context.Context, args []string) error {
 	f.IntVar(&b.senders, "senders", 0, "senders instead of the suite's own number")
 	f.DurationVar(&b.point, "point", 4*time.Second, "how long suite latency writes with each number of senders; at half load it is five times that")
 	f.BoolVar(&b.verify, "verify", true, "read everything back after each run and compare it with the ledger")
+	f.StringVar(&b.openb, "openb", "", "directory with nodes.csv and pods.csv of the openb trace, for suite cost-openb")
+	f.IntVar(&b.days, "days", 0, "days of suites of costs instead of the suite's own number; of the openb trace the last ones")
+	f.IntVar(&b.clusters, "clusters", 0, "clusters of suite cost-clusters instead of its own number")
+	f.IntVar(&b.nodes, "nodes", 0, "nodes of each cluster of suites of costs instead of the suite's own number")
+	f.IntVar(&b.pods, "pods", 0, "pods of each cluster, in cost-year workloads, instead of the suite's own number")
+	f.DurationVar(&b.scrape, "scrape", 0, "time between two scrapes of suites of costs instead of the suite's own")
 	peers := map[string]*string{}
 	for _, p := range peerNames() {
 		peers[p] = f.String(strings.ToLower(p), "", "path of "+p+"'s program, to measure it too")
@@ -107,6 +130,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	b.peers = map[string]string{}
+	if b.openb, err = existing(b.openb); err != nil {
+		return fmt.Errorf("-openb: %w", err)
+	}
 	for name, path := range peers {
 		if b.peers[name], err = existing(*path); err != nil {
 			return fmt.Errorf("-%s: %w", strings.ToLower(name), err)
@@ -147,6 +173,10 @@ func choose(names string) ([]suite, error) {
 	}
 	var chosen []suite
 	for name := range strings.SplitSeq(names, ",") {
+		if name == "cost" {
+			chosen = append(chosen, slices.DeleteFunc(suites(), func(s suite) bool { return !strings.HasPrefix(s.name, "cost-") })...)
+			continue
+		}
 		i := slices.IndexFunc(suites(), func(s suite) bool { return s.name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("-suite: there is no %q, only %s", name, suiteNames())

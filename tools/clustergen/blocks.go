@@ -26,11 +26,8 @@ import (
 	"github.com/varve-io/varve/tools/clustergen/cluster"
 )
 
-const (
-	blockWidth = int64(2 * 3600_000)
-	// chunkSamples is how many samples Prometheus puts into a chunk.
-	chunkSamples = 120
-)
+// chunkSamples is how many samples Prometheus puts into a chunk.
+const chunkSamples = 120
 
 // blockWriter writes one block: chunks as series come, in the order of their labels, what the index says of them to a file aside, and the index
 // at the end, when all symbols are known. Only symbols stay in memory.
@@ -45,11 +42,11 @@ type blockWriter struct {
 	samples []cluster.Sample
 }
 
-// writeBlock writes the samples of a cluster in [from, to) as a block into dir. The ID follows from the cluster's name, the seed and the time.
+// writeBlock writes the samples of clusters that begin at a time as a block. The ID follows from the first cluster's name, the seed and the time.
 // No block is written, and the stats are zero, if there are none.
-func writeBlock(ctx context.Context, c *cluster.Cluster, o *options, from int64) (_ tsdb.BlockMeta, err error) {
-	dir, to := o.dir, from+blockWidth
-	id, err := blockID(c.Name, o.config.Seed, from)
+func writeBlock(ctx context.Context, f cluster.Fleet, o *options, from int64) (_ tsdb.BlockMeta, err error) {
+	dir, to := o.dir, from+o.width.Milliseconds()
+	id, err := blockID(f[0].Name, o.config.Seed, from)
 	if err != nil {
 		return tsdb.BlockMeta{}, err
 	}
@@ -59,7 +56,7 @@ func writeBlock(ctx context.Context, c *cluster.Cluster, o *options, from int64)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	w := &blockWriter{dir: tmp, symbols: map[string]string{}}
-	if err := w.fill(ctx, c, from, to); err != nil {
+	if err := w.fill(ctx, f, from, to); err != nil {
 		return tsdb.BlockMeta{}, fmt.Errorf("write block of %d: %w", from, err)
 	}
 	m := tsdb.BlockMeta{ULID: id, MinTime: from, MaxTime: to, Stats: w.stats, Version: 1, Compaction: tsdb.BlockMetaCompaction{Level: 1, Sources: []ulid.ULID{id}}}
@@ -85,7 +82,7 @@ func blockID(name string, seed uint64, from int64) (ulid.ULID, error) {
 	return ulid.New(uint64(from), bytes.NewReader(key[:]))
 }
 
-func (w *blockWriter) fill(ctx context.Context, c *cluster.Cluster, from, to int64) (err error) {
+func (w *blockWriter) fill(ctx context.Context, f cluster.Fleet, from, to int64) (err error) {
 	if w.chunks, err = chunks.NewWriter(filepath.Join(w.dir, "chunks")); err != nil {
 		return err
 	}
@@ -95,7 +92,7 @@ func (w *blockWriter) fill(ctx context.Context, c *cluster.Cluster, from, to int
 	}
 	defer func() { err = errors.Join(err, w.aside.Close(), os.Remove(w.aside.Name())) }()
 	w.buf = bufio.NewWriterSize(w.aside, 1<<20)
-	for s := range c.Series(from, to) {
+	for s := range f.Series(from, to) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
@@ -18,7 +19,7 @@ import (
 
 func testOptions(dir string) (*options, *cluster.Cluster) {
 	begin := int64(1_767_225_600_000) // 2026-01-01
-	o := &options{dir: dir, config: cluster.Config{Seed: 3, Name: "sim", Nodes: 2, Pods: 8, Span: cluster.Span{From: begin, To: begin + 5*hour/2},
+	o := &options{dir: dir, width: 2 * time.Hour, atOnce: 2, config: cluster.Config{Seed: 3, Name: "sim", Nodes: 2, Pods: 8, Span: cluster.Span{From: begin, To: begin + 5*hour/2},
 		Life: hour, Faults: true, Twins: true, NodeExporter: true}}
 	return o, cluster.Random(o.config)
 }
@@ -26,7 +27,7 @@ func testOptions(dir string) (*options, *cluster.Cluster) {
 func writeBlocks(t *testing.T, dir string) *cluster.Cluster {
 	t.Helper()
 	o, c := testOptions(dir)
-	if err := blocks(context.Background(), o, c); err != nil {
+	if err := blocks(context.Background(), o, cluster.Fleet{c}); err != nil {
 		t.Fatal(err)
 	}
 	return c

@@ -36,7 +36,7 @@ func (t tenantHeader) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // write sends everything, one window after another, so that no series is sent out of order. What is refused for now is sent again;
 // anything else ends it, with the time from which on to go on.
-func write(ctx context.Context, o *options, c *cluster.Cluster) error {
+func write(ctx context.Context, o *options, f cluster.Fleet) error {
 	transport := &http.Transport{MaxIdleConnsPerHost: o.senders}
 	defer transport.CloseIdleConnections()
 	api, err := remoteapi.NewAPI(o.url, remoteapi.WithAPIPath(""), remoteapi.WithAPIHTTPClient(&http.Client{Transport: tenantHeader{o.tenant, transport},
@@ -45,9 +45,9 @@ func write(ctx context.Context, o *options, c *cluster.Cluster) error {
 		return err
 	}
 	s := &sender{api: api, senders: o.senders}
-	begin := time.Now()
-	for from := c.From; from < c.To; from += o.window.Milliseconds() {
-		if err := s.window(ctx, c, from, min(from+o.window.Milliseconds(), c.To)); err != nil {
+	begin, all := time.Now(), f.Watched()
+	for from := all.From; from < all.To; from += o.window.Milliseconds() {
+		if err := s.window(ctx, f, from, min(from+o.window.Milliseconds(), all.To)); err != nil {
 			return fmt.Errorf("write samples from %s on: %w", clock(from), err)
 		}
 		n := s.samples.Load()
@@ -63,12 +63,12 @@ type sender struct {
 }
 
 // window sends what is in [from, to), and returns when all of it is acked.
-func (s *sender) window(ctx context.Context, c *cluster.Cluster, from, to int64) error {
+func (s *sender) window(ctx context.Context, f cluster.Fleet, from, to int64) error {
 	g, sending := errgroup.WithContext(ctx)
 	g.SetLimit(s.senders)
 	r := newRequest()
 	var buf []cluster.Sample
-	for series := range c.Series(from, to) {
+	for series := range f.Series(from, to) {
 		if buf = series.Samples(buf[:0], from, to); len(buf) > 0 {
 			r.add(series, buf)
 		}

@@ -23,7 +23,7 @@ func TestVarveStoresWhatIsWritten(t *testing.T) {
 	now := time.Now().UnixMilli()
 	o := &options{url: n.PushURL(), tenant: "sim", senders: 3, window: 7 * time.Minute}
 	c := cluster.Random(cluster.Config{Seed: 5, Name: "sim", Nodes: 2, Pods: 10, Span: cluster.Span{From: now - hour/3, To: now}, Faults: true, Life: 120_000})
-	if err := write(context.Background(), o, c); err != nil {
+	if err := write(context.Background(), o, cluster.Fleet{c}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := n.AsTenant("sim").Read(time.UnixMilli(c.From), time.UnixMilli(c.To), integration.Everything())
@@ -65,7 +65,7 @@ func TestWriteStopsAtARefusal(t *testing.T) {
 	for i := range c.Nodes {
 		c.Nodes[i].From = c.From - hour
 	}
-	err := write(context.Background(), o, c)
+	err := write(context.Background(), o, cluster.Fleet{c})
 	if err == nil || !strings.Contains(err.Error(), "past_window") {
 		t.Errorf("got %v, want a refusal that names past_window", err)
 	}

@@ -160,6 +160,8 @@ type Scrape struct {
 	Shards int
 	// CAdvisor and Kubelet are two paths of the kubelet, NodeExporter and DCGM run on each node.
 	CAdvisor, Kubelet, NodeExporter, DCGM []Job
+	// Rest adds what else the exporters write, of which nothing follows: most of what a real tenant has.
+	Rest bool
 }
 
 // Scraper is a Prometheus. While it is down there are neither samples nor markers, and it forgets what it had scraped.

@@ -50,6 +50,13 @@ func ReadOpenB(files fs.FS, cfg Config) (*Cluster, error) {
 	return g.out, errors.Join(nodes.err, pods.err)
 }
 
+// WatchLast leaves only the last days, from the midnight before on, to be watched: what happens before isn't scraped.
+func (c *Cluster) WatchLast(days int) {
+	const day = 24 * hour
+	from := c.To - int64(days)*day
+	c.From = max(c.From, from-floorMod(from, day))
+}
+
 // table is a file of comma-separated values.
 type table struct {
 	name    string

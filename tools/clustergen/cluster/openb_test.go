@@ -69,3 +69,27 @@ func TestReadOpenBRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Of a trace that is watched late there are samples of the last days only; what happened before counts on.
+func TestWatchLast(t *testing.T) {
+	c, err := ReadOpenB(openb(openbNodes, strings.Replace(openbPods, "9000", "250000", 1)), Config{Name: "openb", Span: Span{From: newYear}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.WatchLast(1)
+	if want := int64(newYear) + 24*hour; c.From != want {
+		t.Fatalf("watched from %d, want %d", c.From, want)
+	}
+	n := 0
+	for s := range c.Series(newYear, c.To) {
+		for _, x := range s.Samples(nil, newYear, c.To) {
+			n++
+			if x.T < c.From {
+				t.Fatalf("%s has a sample at %d", s.Labels, x.T)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("no samples")
+	}
+}

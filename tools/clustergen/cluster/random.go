@@ -21,6 +21,8 @@ type Config struct {
 	Life int64
 	// NodeExporter adds its series: hundreds for each node.
 	NodeExporter bool
+	// Rest adds what the exporters write beside what costs are counted from.
+	Rest bool
 	// Faults adds scrapers that are down and scrapes that fail.
 	Faults bool
 	// Twins adds an HA pair, two cAdvisor jobs and three shards of kube-state-metrics.
@@ -93,7 +95,7 @@ func (g *generator) scrape() Scrape {
 	}
 	s := Scrape{
 		State: []Job{job("kube-state-metrics")}, CAdvisor: []Job{job("kubelet")}, Kubelet: []Job{job("kubelet")}, DCGM: []Job{job("dcgm-exporter")},
-		Scrapers: []Scraper{{}},
+		Scrapers: []Scraper{{}}, Rest: g.Rest,
 	}
 	if g.NodeExporter {
 		s.NodeExporter = []Job{job("node-exporter")}

@@ -111,7 +111,7 @@ type family struct {
 func groups() [][]family {
 	dcgm := dcgmFamilies()
 	rest := slices.Concat(podFamilies(), containerFamilies(), nodeFamilies(), workloadFamilies(), storageFamilies(), serviceFamilies(),
-		cadvisorFamilies(), exporterFamilies(), targetFamilies())
+		cadvisorFamilies(), exporterFamilies(), targetFamilies(), restFamilies())
 	slices.SortFunc(rest, func(a, b family) int { return compare(a.name, b.name) })
 	out := [][]family{dcgm}
 	for _, f := range rest {
