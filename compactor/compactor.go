@@ -29,6 +29,9 @@ type Catalog interface {
 	Commit(ctx context.Context, id tenant.ID, f catalog.Fact) (*catalog.Catalog, error)
 	// Reconcile compares the catalog with the bucket.
 	Reconcile(ctx context.Context, id tenant.ID) (catalog.Report, error)
+	// ShippedBefore is the time before which everything that was received and acked is in the catalogs that are read after this; ok is false
+	// if nobody says so.
+	ShippedBefore(ctx context.Context) (at time.Time, ok bool, err error)
 }
 
 // Limits says what holds for a tenant; of it the compactor asks for the retention.

@@ -22,9 +22,9 @@ import (
 	"github.com/varve-io/varve/pkg/tenant"
 )
 
-// The cost cube. An hour is counted once its samples are all expected to be in blocks: the window for samples of the past, the time that
-// ingesters ship within, and the margin that the hour's rows depend on, are past its end, and some block reaches its end (or a day has
-// passed). A level-1 block that comes later makes the hours around its samples dirty; they are counted again. Before retention takes their blocks, hours are
+// The cost cube. An hour is counted once its samples are all expected to be in blocks: everything is shipped that was received until the margin
+// that the hour's rows depend on, and the window for samples of the past, were over. A partition that doesn't ship holds up hours for a day. Where no
+// ingester tells what is shipped, it takes compactor.settle more, and some block that reaches the hour's end (or a day). A level-1 block that comes later makes the hours around its samples dirty; they are counted again. Before retention takes their blocks, hours are
 // frozen. Days and months whose hours are all there are rolled up.
 //
 // Objects are written before the manifest that names them. Who dies between the two leaves objects that nobody reads, and the next one writes
@@ -38,7 +38,8 @@ const (
 	freezeAhead    = 24 * time.Hour  // before retention takes the blocks of an hour; at most a quarter of the retention
 	unnamedDelay   = 48 * time.Hour  // after which objects that no manifest names are deleted
 	costDeletes    = time.Hour       // added to the delete delay: a manifest that was read must not be older
-	silent         = 24 * time.Hour  // after which hours are counted though no block reaches their end
+	silent         = 24 * time.Hour  // after which hours are counted though what they need was not shipped
+	underway       = time.Minute     // from the look at a sample's time to its place in an ingester, and between clocks
 	maxFailed      = 8               // hours of a day; then the bucket is not well
 	maxMeta        = 64 << 20        // bytes of a meta.json
 	defaultCluster = "cluster"
@@ -56,6 +57,7 @@ type costJob struct {
 	source   *hourSource
 	merged   map[ulid.ULID][]ulid.ULID // sources of merged blocks
 	now      time.Time
+	shipped  shipped
 	news     bool // whether the catalog, the manifest or the settings are others than at the end of the last run
 }
 
@@ -64,19 +66,29 @@ func (c *Compactor) costs(ctx context.Context, ids []tenant.ID) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	end := time.Now().Add(costBudget)
-	var errs []error
+	told, err := c.shipped(ctx)
+	errs := []error{err}
 	for _, id := range ids {
-		if ctx.Err() != nil || time.Now().After(end) {
+		if err != nil || ctx.Err() != nil || time.Now().After(end) {
 			break
 		}
-		errs = append(errs, c.CountCosts(ctx, id, end))
+		errs = append(errs, c.countCosts(ctx, id, told, end))
 	}
 	return errors.Join(errs...)
 }
 
 // CountCosts brings a tenant's cost cube up to date, as far as it gets until the end of its time. It may be called while Run runs, and by several
 // compactors at once: who saves its manifest second gives up, and goes on from the other's the next time.
-func (c *Compactor) CountCosts(ctx context.Context, id tenant.ID, end time.Time) (err error) {
+func (c *Compactor) CountCosts(ctx context.Context, id tenant.ID, end time.Time) error {
+	told, err := c.shipped(ctx)
+	if err != nil {
+		return err
+	}
+	return c.countCosts(ctx, id, told, end)
+}
+
+// countCosts is CountCosts; what is shipped was told before.
+func (c *Compactor) countCosts(ctx context.Context, id tenant.ID, told shipped, end time.Time) (err error) {
 	c.costTurn <- struct{}{}
 	defer func() { <-c.costTurn }()
 	defer func() {
@@ -107,6 +119,7 @@ func (c *Compactor) CountCosts(ctx context.Context, id tenant.ID, end time.Time)
 	j := &costJob{
 		Compactor: c, id: id, cat: cat, manifest: m, limits: limits, settings: settingsOf(limits), reader: reader,
 		source: &hourSource{id: id, reader: reader, blocks: cat.Blocks}, merged: map[ulid.ULID][]ulid.ULID{}, now: c.deps.Now(),
+		shipped: told,
 	}
 	defer func() { err = errors.Join(err, j.source.close(), reader.Close()) }()
 	j.news = j.seen(false)
@@ -155,24 +168,6 @@ func (j *costJob) run(ctx context.Context, end time.Time) (isDone bool, err erro
 	return isDone, errors.Join(errs...)
 }
 
-// days are those that have blocks, the newest first; but before them, the oldest first, those that retention is about to take.
-func (j *costJob) days() []int64 {
-	set := map[int64]bool{}
-	last := floor(j.now.UnixMilli(), dayWidth)
-	for _, b := range j.cat.Blocks {
-		for day := floor(b.MinTime, dayWidth); day <= last && day < b.MaxTime; day += dayWidth {
-			set[day] = true
-		}
-	}
-	days := slices.Sorted(maps.Keys(set))
-	n := 0
-	for n < len(days) && j.frozen(days[n]) {
-		n++
-	}
-	slices.Reverse(days[n:])
-	return days
-}
-
 // day counts the hours of a day that are due, freezes, rolls it up, and saves the manifest if anything changed.
 func (j *costJob) day(ctx context.Context, day int64, end time.Time) error {
 	isChanged, err := j.mark(ctx, day)
@@ -204,92 +199,6 @@ func (j *costJob) day(ctx context.Context, day int64, end time.Time) error {
 		errs = append(errs, j.save(ctx))
 	}
 	return errors.Join(errs...)
-}
-
-// mark makes hours dirty that a block came for after they were counted, or that were counted with other settings. A merge of blocks that the hour
-// knows is no news.
-func (j *costJob) mark(ctx context.Context, day int64) (isChanged bool, err error) {
-	d := j.manifest.Day(day)
-	if d == nil || !j.news {
-		return false, nil
-	}
-	for hour := day; hour < day+dayWidth; hour += hourWidth {
-		s, ok := j.manifest.SettingsOf(hour)
-		if !ok || d.Has(d.Frozen|d.Dirty, hour) || hour-join.Margin < j.oldest() {
-			continue
-		}
-		isLate := !s.Equal(j.settings)
-		for _, b := range j.cat.Overlapping(hour-join.Margin, hour+hourWidth+join.Margin) {
-			if isLate || d.Knows(hour, b.ID) {
-				continue
-			}
-			sources, err := j.sources(ctx, b)
-			if err != nil {
-				return isChanged, err
-			}
-			if isLate = !d.Knows(hour, sources...); !isLate {
-				d.Know(hour, b.ID)
-				isChanged = true
-			}
-		}
-		if isLate {
-			j.manifest.Late(hour)
-			isChanged = true
-		}
-	}
-	return isChanged, nil
-}
-
-// due are the hours that are to be counted now: closed ones that are not there or dirty, and whose samples are all still there.
-func (j *costJob) due(day int64) []int64 {
-	var due []int64
-	for hour := day; hour < day+dayWidth; hour += hourWidth {
-		if j.closed(hour) && !j.manifest.Has(cube.HourLevel, hour) && hour-join.Margin >= j.oldest() {
-			due = append(due, hour)
-		}
-	}
-	return due
-}
-
-// closed tells whether all samples of an hour are expected to be in blocks.
-func (j *costJob) closed(hour int64) bool {
-	end, now := hour+hourWidth, j.now.UnixMilli()
-	wait := join.Margin + time.Duration(j.limits.PastWindow).Milliseconds() + j.rule.settle
-	if end+wait > now {
-		return false
-	}
-	return end+wait+silent.Milliseconds() <= now || slices.ContainsFunc(j.cat.Blocks, func(b catalog.Block) bool { return b.MaxTime >= end })
-}
-
-// oldest is the time before which retention may have taken blocks.
-func (j *costJob) oldest() int64 {
-	if j.limits.Retention <= 0 {
-		return -1 << 62
-	}
-	return j.now.Add(-time.Duration(j.limits.Retention)).UnixMilli()
-}
-
-// frozen tells whether retention is about to take blocks of an hour.
-func (j *costJob) frozen(hour int64) bool {
-	if j.limits.Retention <= 0 {
-		return false
-	}
-	ahead := min(freezeAhead, time.Duration(j.limits.Retention)/4)
-	return hour-join.Margin < j.oldest()+ahead.Milliseconds()
-}
-
-// freeze freezes an hour that is due to be.
-func (j *costJob) freeze(hour int64) bool {
-	d := j.manifest.Day(hour)
-	if d == nil || !j.frozen(hour) {
-		return false
-	}
-	if !j.manifest.Has(cube.HourLevel, hour) && hour-join.Margin >= j.oldest() {
-		return false // it can still be counted again
-	}
-	before := d.Frozen
-	j.manifest.Freeze(hour)
-	return d.Frozen != before
 }
 
 // sources are the level-1 blocks that a block came of. The catalog doesn't keep those of merged ones, but meta.json does.

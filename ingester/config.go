@@ -35,5 +35,6 @@ const (
 	releasedFor   = 24 * time.Hour   // how long a released block is told of; readers use no older catalog
 	maxReleased   = 4096             // released blocks that are told of, per tenant
 	shipEvery     = 10 * time.Second // between looks for blocks to ship and to release
+	vouches       = 24               // how often per head period the bucket is told what is shipped, at most
 	shipRetryMost = 5 * time.Minute  // the longest pause after failed attempts
 )

@@ -88,6 +88,8 @@ type Ingester struct {
 	freed     []freedEpoch // cut lately; guarded by cutMu
 	shipMu    sync.Mutex   // one shipment at a time
 	releaseMu sync.Mutex   // one release at a time
+	vouchMu   sync.Mutex   // one word to the bucket at a time
+	vouched   time.Time    // what it was told last; guarded by vouchMu
 	leaving   atomic.Bool
 	serving   atomic.Bool // from the end of the replay to the end of Run: reads are answered
 	progress  progress

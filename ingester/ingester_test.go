@@ -31,7 +31,7 @@ type bed struct {
 	*Ingester
 	t       testing.TB
 	dir     string
-	catalog *catalog
+	catalog *memCatalog
 	bucket  objstore.Bucket
 	ring    viewOf
 	peers   peers
@@ -46,14 +46,14 @@ type bed struct {
 	now      func() time.Time // nil for the real clock
 }
 
-// catalog remembers what was shipped. Where it is set to fail, it fails.
-type catalog struct {
+// memCatalog remembers what was shipped. Where it is set to fail, it fails.
+type memCatalog struct {
 	mu      sync.Mutex
 	shipped map[ulid.ULID]string
 	fail    error
 }
 
-func (c *catalog) Ship(_ context.Context, _ tenant.ID, dir string) error {
+func (c *memCatalog) Ship(_ context.Context, _ tenant.ID, dir string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fail == nil {
@@ -62,7 +62,7 @@ func (c *catalog) Ship(_ context.Context, _ tenant.ID, dir string) error {
 	return c.fail
 }
 
-func (c *catalog) Knows(_ context.Context, _ tenant.ID, id ulid.ULID) (bool, error) {
+func (c *memCatalog) Knows(_ context.Context, _ tenant.ID, id ulid.ULID) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, ok := c.shipped[id]
@@ -87,7 +87,7 @@ func newBedWithGrace(t testing.TB, grace time.Duration) *bed {
 
 // newBedOf is one whose ingester doesn't run yet.
 func newBedOf(t testing.TB, grace time.Duration) *bed {
-	return &bed{t: t, grace: grace, dir: t.TempDir(), catalog: &catalog{shipped: map[ulid.ULID]string{}}, bucket: objstore.NewInMemBucket(), ring: viewOf{ring.Single("a")}}
+	return &bed{t: t, grace: grace, dir: t.TempDir(), catalog: &memCatalog{shipped: map[ulid.ULID]string{}}, bucket: objstore.NewInMemBucket(), ring: viewOf{ring.Single("a")}}
 }
 
 // make makes the ingester that start runs.

@@ -2,39 +2,30 @@ package ingester
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/varve-io/varve/pkg/catalog"
 	"github.com/varve-io/varve/pkg/ring"
 )
 
-// ownerRecord is what the bucket has of each owner that a partition ever had.
-type ownerRecord struct {
-	Since             time.Time `json:"since"`
-	ReplicationFactor int       `json:"replication_factor"` // the configured one when the owner came
-}
-
 // ownersDir is where the bucket remembers the owners of this partition.
-func ownersDir(deps Dependencies) string { return fmt.Sprintf("varve/owners/%d/", deps.Partition) }
+func ownersDir(deps Dependencies) string { return catalog.OwnersDir(deps.Partition) }
 
 // ownerObject is where the bucket remembers this owner.
-func ownerObject(deps Dependencies) string { return ownersDir(deps) + deps.Instance + ".json" }
+func ownerObject(deps Dependencies) string { return catalog.OwnerName(deps.Partition, deps.Instance) }
 
 // others are the other owners that this partition ever had, by instance.
-func others(ctx context.Context, deps Dependencies) (map[string]ownerRecord, error) {
-	all := map[string]ownerRecord{}
+func others(ctx context.Context, deps Dependencies) (map[string]catalog.Owner, error) {
+	all := map[string]catalog.Owner{}
 	err := deps.Bucket.Iter(ctx, ownersDir(deps), func(name string) error {
 		instance, ok := strings.CutSuffix(path.Base(name), ".json")
 		if !ok || instance == deps.Instance {
 			return nil
 		}
-		r, err := readOwner(ctx, deps, name)
+		r, err := catalog.ReadOwner(ctx, deps.Bucket, name)
 		if err == nil {
 			all[instance] = r
 		} else if deps.Bucket.IsObjNotFoundErr(err) { // it has just left
@@ -46,19 +37,6 @@ func others(ctx context.Context, deps Dependencies) (map[string]ownerRecord, err
 		return nil, fmt.Errorf("list owners: %w", err)
 	}
 	return all, nil
-}
-
-func readOwner(ctx context.Context, deps Dependencies, name string) (r ownerRecord, err error) {
-	body, err := deps.Bucket.Get(ctx, name)
-	if err != nil {
-		return r, err
-	}
-	data, err := io.ReadAll(io.LimitReader(body, 64<<10))
-	if err := errors.Join(err, body.Close()); err != nil {
-		return r, err
-	}
-	_ = json.Unmarshal(data, &r) // what can't be read is of the least factor
-	return r, nil
 }
 
 // replacesAnother tells whether this owner, whose disk is empty, may have come after something was acked by a majority
@@ -95,7 +73,7 @@ func forgetGone(ctx context.Context, deps Dependencies, before int64) error {
 		if here || r.Since.UnixMilli() >= before {
 			continue
 		}
-		if err := deps.Bucket.Delete(ctx, ownersDir(deps)+instance+".json"); err != nil {
+		if err := deps.Bucket.Delete(ctx, catalog.OwnerName(deps.Partition, instance)); err != nil {
 			return err
 		}
 		deps.Logger.Info("the bucket forgets an owner that was replaced", "instance", instance)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/varve-io/varve/pkg/catalog"
 )
 
 // shipLoop moves local blocks to the bucket, and lets go of those that have been safe there for the grace.
@@ -22,6 +24,9 @@ func (i *Ingester) shipLoop(ctx context.Context) error {
 			i.logger.Error("ship: blocks stay on local disk, and are served from there", "error", err, "next_attempt_in", pause)
 		}
 		i.release(ctx)
+		if err := i.vouch(ctx); err != nil && ctx.Err() == nil {
+			i.logger.Warn("tell the bucket what is shipped; costs of hours wait for it", "error", err)
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -117,4 +122,29 @@ func (i *Ingester) shippedBefore() time.Time {
 		}
 	}
 	return oldest
+}
+
+// vouch tells the bucket up to when everything that this owner received is in the catalogs, if that has moved on. What an incomplete owner
+// lacks the others have: it says nothing until it is complete.
+func (i *Ingester) vouch(ctx context.Context) error {
+	i.vouchMu.Lock()
+	defer i.vouchMu.Unlock()
+	w, before := i.witness.now(), i.shippedBefore()
+	if !w.Registered || w.Joining || w.CompleteSince != 0 || before.Sub(i.vouched) < time.Duration(i.cfg.HeadPeriod)/vouches {
+		return nil
+	}
+	name := ownerObject(i.deps)
+	record, err := catalog.ReadOwner(ctx, i.deps.Bucket, name)
+	if i.deps.Bucket.IsObjNotFoundErr(err) { // taken for one that has gone; it registers again
+		return nil
+	}
+	if err == nil && record.ShippedBefore.Before(before) {
+		record.ReplicationFactor = min(record.ReplicationFactor, i.deps.Ring.View().ReplicationFactor)
+		record.ShippedBefore = before.UTC()
+		err = catalog.WriteOwner(ctx, i.deps.Bucket, name, record)
+	}
+	if err == nil {
+		i.vouched = before
+	}
+	return err
 }

@@ -1,7 +1,6 @@
 package ingester
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/varve-io/varve/pkg/catalog"
 	"github.com/varve-io/varve/pkg/ring"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
@@ -116,11 +116,8 @@ func (w *witness) register(ctx context.Context, deps Dependencies) error {
 		return err
 	}
 	if !known {
-		record, err := json.Marshal(ownerRecord{Since: deps.Now().UTC(), ReplicationFactor: deps.Ring.View().ReplicationFactor})
-		if err != nil {
-			return err
-		}
-		if err := deps.Bucket.Upload(ctx, ownerObject(deps), bytes.NewReader(record)); err != nil {
+		record := catalog.Owner{Since: deps.Now().UTC(), ReplicationFactor: deps.Ring.View().ReplicationFactor}
+		if err := catalog.WriteOwner(ctx, deps.Bucket, ownerObject(deps), record); err != nil {
 			return err
 		}
 	}
