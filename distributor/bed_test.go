@@ -119,6 +119,7 @@ type options struct {
 	tokens string // file
 	change func(*distributor.Config)
 	limits distributor.Limits // instead of those that a test sets
+	dialer func(*ingester.Ingester) distributor.Dialer
 }
 
 func newBed(t testing.TB, o options) *bed {
@@ -150,8 +151,12 @@ func newBed(t testing.TB, o options) *bed {
 	if o.limits == nil {
 		o.limits = b.limits
 	}
+	var dialer distributor.Dialer = direct{b.ingester}
+	if o.dialer != nil {
+		dialer = o.dialer(b.ingester)
+	}
 	b.Distributor = distributor.New(cfg, distributor.Dependencies{
-		Ring: view, Dialer: direct{b.ingester}, Limits: o.limits, Auth: tokens,
+		Ring: view, Dialer: dialer, Limits: o.limits, Auth: tokens,
 		Logger: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Now: func() time.Time { return b.now },
 	})
 	b.run(b.Run)

@@ -170,3 +170,17 @@ func TestCostParameters(t *testing.T) {
 		}
 	}
 }
+
+// An answer that is computed from samples is computed again: they may be others by then.
+func TestCostAnswersOutOfSamplesAreNotKept(t *testing.T) {
+	s := newCostSite(t)
+	for range 2 {
+		before := s.samples.selects.Load()
+		if code, body := s.send("GET", "/api/v1/cost/report?"+window(costBegin, costBegin+hour), "", ""); code != http.StatusOK {
+			t.Fatalf("%d %s", code, body)
+		}
+		if s.samples.selects.Load() == before {
+			t.Error("no sample was read")
+		}
+	}
+}

@@ -198,6 +198,24 @@ func TestTheLaw(t *testing.T) {
 	}
 }
 
+// Two nodes had one name within the hour. A workload that is on the first has nothing of the second, though it was seen while that was up.
+func TestANameOfTwoNodes(t *testing.T) {
+	node := func(provider string, from, to int64) cost.Node {
+		return cost.Node{Cluster: "c", Name: "n", Provider: provider, Zone: provider, From: from, To: to, Up: to - from, CPU: cost.Capacity{Capacity: 1000, Allocatable: 1000}}
+	}
+	h := &cost.Hour{Start: start, Nodes: []cost.Node{node("first", start, start+hour/2), node("second", start+hour/2, start+hour)}}
+	h.Workloads = []cost.Workload{{Owner: cost.Owner{Cluster: "c", Pod: "p"}, Node: "n", Provider: "first", From: start, To: start + hour, CPU: cost.Held{Used: 900}}}
+	l, err := cost.MaxRequestUsage.Ledger(h, cost.NewNames())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range l.Items {
+		if zone := l.Names.PlaceOf(i.Place).Zone; i.Kind == cost.Workloads && (zone != "first" || i.CPU.Used != money.Units(900)) {
+			t.Errorf("%s of 900 in %s", i.CPU.Used, zone)
+		}
+	}
+}
+
 const book = `currency: USD
 prices:
 - from: 2025-01-01
