@@ -209,7 +209,7 @@ func (d *Distributor) sender(id tenant.ID) *sender {
 func (d *Distributor) expire(now time.Time) {
 	before := uint32(now.Add(-seriesIdle).Unix())
 	for _, s := range d.senders() {
-		s.table.expire(before, d.retire)
+		s.table.expire(uint32(now.Unix()), d.retire)
 		s.replicas.expire(uint32(now.Add(-ring.ElectionKept).Unix()))
 		if s.series.Load()+s.dropped.Load() == 0 && s.lastSeen.Load() < before && !s.diary.fresh(now) {
 			d.mu.Lock()

@@ -52,16 +52,16 @@ func (r *request) stand(id uint32) (spot, error) {
 		return r.define(id)
 	}
 	var b *ballot
-	if st.ha != 0 {
+	if n := st.replica(); n != 0 {
 		var err error
-		if b, err = r.ballot(st.replica()); err != nil {
+		if b, err = r.ballot(n); err != nil {
 			return spot{}, err
 		}
 		if b.term == 0 {
 			return r.nowhere(id, nil, b), nil
 		}
 		if st.idle() {
-			r.trail.setIdle(e, st.replica(), false)
+			r.trail.setIdle(e, n, false)
 		}
 	}
 	if st.dropped() && b == nil {

@@ -29,11 +29,11 @@ func TestTableIsAMap(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		tab := newTable()
-		want := map[remote.Key]uint32{} // seen
+		want := map[remote.Key]uint32{} // step in which it was seen
 		ids := map[remote.Key]uint32{}
-		now := uint32(1000)
+		now := uint32(1_000_000)
 		for range 5000 {
-			k := remote.Key{Hi: 1 + random.Uint64N(30), Lo: random.Uint64N(40)<<32 | random.Uint64N(40)}
+			k := remote.Key{Hi: 1 + random.Uint64N(30), Lo: random.Uint64N(40)<<58 | random.Uint64N(40)}
 			switch op := random.IntN(100); {
 			case op < 60:
 				id, fresh := tab.make(k, 7, now)
@@ -41,7 +41,7 @@ func TestTableIsAMap(t *testing.T) {
 					t.Fatalf("seed %d: make %v: %d, fresh %v, known %v as %d", seed, k, id, fresh, known, ids[k])
 				}
 				if fresh {
-					want[k], ids[k] = now, id
+					want[k], ids[k] = now/seenStep, id
 				}
 			case op < 98:
 				id := tab.find(k)
@@ -52,20 +52,18 @@ func TestTableIsAMap(t *testing.T) {
 					break
 				}
 				tab.at(id).touch(now)
-				if now >= want[k]+seenStep {
-					want[k] = now
-				}
+				want[k] = now / seenStep
 			default:
-				now += random.Uint32N(100)
-				before := now - random.Uint32N(200)
+				now += random.Uint32N(1000)
 				gone := 0
-				tab.expire(before, func(standing) { gone++ })
+				tab.expire(now, func(standing) { gone++ })
 				maps.DeleteFunc(want, func(k remote.Key, seen uint32) bool {
-					if seen < before {
+					idle := now/seenStep-seen >= uint32(idleSteps)
+					if idle {
 						gone--
 						delete(ids, k)
 					}
-					return seen < before
+					return idle
 				})
 				if gone != 0 || tab.series.Load() != int64(len(want)) {
 					t.Fatalf("seed %d: %d too many expired, %d series are left, want %d", seed, gone, tab.series.Load(), len(want))
@@ -87,14 +85,72 @@ func TestTableIsSmall(t *testing.T) {
 		for _, p := range *tab.pages.Load() {
 			bytes += len(p)*int(unsafe.Sizeof(entry{})) + int(unsafe.Sizeof(p))
 		}
-		most := 64 * n
-		if n < 50_000 { // the last page may be empty by half
-			most += min(n, pageEntries)*int(unsafe.Sizeof(entry{}))/2 + 256
-		}
+		most := 43*n + min(n, pageEntries)*int(unsafe.Sizeof(entry{})) + 256 // the last page may be empty
 		t.Logf("%d series: %d bytes, %.1f for each", n, bytes, float64(bytes)/float64(n))
 		if bytes > most {
 			t.Errorf("%d series: %d bytes, want at most %d", n, bytes, most)
 		}
+	}
+}
+
+// Series are let go between 20 and 22 minutes after their latest sample. A clock that is put back lets none go, and a
+// table that nobody looked at for hours does so late.
+func TestIdleSeries(t *testing.T) {
+	const seen, minute, hour = 1_700_000_000, 60, 3600
+	for _, tt := range []struct {
+		after int
+		idle  bool
+	}{
+		{0, false}, {15 * minute, false}, {20 * minute, false}, {22 * minute, true}, {hour, true}, {90 * minute, true},
+		{-1, false}, {-minute, false}, {-30 * minute, false}, {256 * seenStep, false}, {256*seenStep + 22*minute, true},
+	} {
+		for shift := range uint32(seenStep) {
+			tab := newTable()
+			id, _ := tab.make(remote.Key{Hi: 1, Lo: 1}, 0, 0)
+			tab.at(id).touch(seen + shift)
+			gone := false
+			tab.expire(uint32(int(seen+shift)+tt.after), func(standing) { gone = true })
+			if gone != tt.idle {
+				t.Fatalf("%d s after %d: let go: %v, want %v", tt.after, seen+shift, gone, tt.idle)
+			}
+		}
+	}
+}
+
+// What an entry has room for: more than that makes a series slower or its batch shorter, and nothing of it wrong.
+func TestEntriesAtTheirLimits(t *testing.T) {
+	if n := unsafe.Sizeof(entry{}); n != 32 {
+		t.Errorf("an entry has %d bytes", n)
+	}
+	tab := newTable()
+	for front, want := range map[uint32]uint32{0: 0, 1: 1, frontAtMost: frontAtMost, frontAtMost + 1: 0, 1 << 30: 0} {
+		k := remote.Key{Hi: uint64(front) + 1, Lo: math.MaxUint64}
+		id, _ := tab.make(k, front, math.MaxUint32)
+		tab.at(id).touch(12345)
+		if got := tab.at(id).front(); got != want || tab.find(k) != id {
+			t.Errorf("a front of %d bytes is remembered as %d, want %d", front, got, want)
+		}
+	}
+	e := &entry{}
+	s := standingOf(math.MaxUint32, partitionAtMost).at(math.MaxUint32-1, math.MaxUint16)
+	for size, want := range map[int]int{0: 0, 1: 128, 128: 128, 129: 256, 1 << 20: 1 << 20, 1 << 30: placeSizes * placeSizeUnit} {
+		e.put(s)
+		e.setSize(s, size)
+		got, ok := e.standing(math.MaxUint32 - 1)
+		if !ok || got.size() != want || got.series() != math.MaxUint32 || got.partition() != partitionAtMost || got.replica() != math.MaxUint16 || got.defined() || got.idle() {
+			t.Errorf("size %d: %+v, %v, size %d, want %d", size, got, ok, got.size(), want)
+		}
+	}
+	e.place.Or(placeDefined | placeIdle)
+	got, _ := e.standing(0)
+	if got = got.at(7, 3); got.version() != 7 || got.replica() != 3 || got.idle() || !got.defined() || got.dropped() || got.series() != math.MaxUint32 {
+		t.Errorf("at another version it is %+v", got)
+	}
+	if e.number.Store(got.number); got.place == e.place.Load() {
+		t.Error("nothing has changed")
+	}
+	if _, ok := e.standing(0); ok {
+		t.Error("a number of one version and a place of another are taken for one standing")
 	}
 }
 

@@ -36,7 +36,7 @@ func (t *trail) guess() remote.Guess {
 	if after := e.next.Load(); after != 0 {
 		_ = t.at(after).hi.Load() // nobody waits for it: it will be here when this series is done
 	}
-	return remote.Guess{Hi: e.hi.Load(), Front: e.front.Load()}
+	return remote.Guess{Hi: e.hi.Load(), Front: e.front()}
 }
 
 // lookUp is the entry of the current series; 0 if it has none.

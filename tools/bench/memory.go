@@ -23,9 +23,9 @@ func memorySuite(ctx context.Context, b *bench) ([]*table, error) {
 	alone := &table{
 		Title: loadTitle("A distributor alone", s),
 		Note: fmt.Sprintf("The distributor of three replicas. Few series: %s, with as many requests under way. Memory in MiB, resident and, after a collection, of the heap; "+
-			"bytes per series are the differences.", thousands(fewSeries)),
+			"bytes per series are the differences, of which the table has its part. The rest is the same for any number of series.", thousands(fewSeries)),
 		columns: []column{
-			{"Empty", "empty", 0}, {"few series", "few", 0}, {"all series", "all", 0}, {"bytes per series", "per series", 0},
+			{"Empty", "empty", 0}, {"few series", "few", 0}, {"all series", "all", 0}, {"bytes per series", "per series", 0}, {"of these the table", "table per series", 0},
 			{"heap, few series", "heap few", 1}, {"heap, all series", "heap all", 1}, {"heap bytes per series", "heap per series", 0},
 		},
 	}
@@ -56,9 +56,8 @@ const fewSeries = 16_000
 
 // distributorOnce measures what a distributor needs for each series, by its process and by its heap.
 func (b *bench) distributorOnce(ctx context.Context, t *target, s spec) (figures, error) {
-	f := figures{}
-	var err error
-	if f["empty"], _, err = t.frontMemory(ctx); err != nil {
+	empty, err := t.frontMemory(ctx)
+	if err != nil {
 		return nil, err
 	}
 	few := s
@@ -66,30 +65,48 @@ func (b *bench) distributorOnce(ctx context.Context, t *target, s spec) (figures
 	if _, _, err = b.send(ctx, t, few); err != nil {
 		return nil, err
 	}
-	if f["few"], f["heap few"], err = t.frontMemory(ctx); err != nil {
+	before, err := t.frontMemory(ctx)
+	if err != nil {
 		return nil, err
 	}
 	_, ledger, err := b.send(ctx, t, s)
 	if err != nil {
 		return nil, err
 	}
-	if f["all"], f["heap all"], err = t.frontMemory(ctx); err != nil {
+	after, err := t.frontMemory(ctx)
+	if err != nil {
 		return nil, err
 	}
-	f["per series"] = (f["all"] - f["few"]) * (1 << 20) / float64(s.series)
-	f["heap per series"] = (f["heap all"] - f["heap few"]) * (1 << 20) / float64(s.series)
-	return f, b.check(ctx, t, ledger, s)
+	perSeries := func(before, after float64) float64 { return (after - before) * (1 << 20) / float64(s.series) }
+	return figures{
+		"empty": empty.rss, "few": before.rss, "all": after.rss, "heap few": before.heap, "heap all": after.heap,
+		"per series":       perSeries(before.rss, after.rss),
+		"table per series": perSeries(before.table, after.table),
+		"heap per series":  perSeries(before.heap, after.heap),
+	}, b.check(ctx, t, ledger, s)
 }
 
-// frontMemory is the resident memory of the process that takes writes, and then its heap after a collection, in MiB.
-func (t *target) frontMemory(ctx context.Context) (rss, heap float64, err error) {
+// frontMemory is of the process that takes writes, in MiB.
+type frontMemory struct {
+	rss, heap float64 // the heap is that after a collection
+	table     float64 // what the distributor's tables have mapped
+}
+
+func (t *target) frontMemory(ctx context.Context) (m frontMemory, err error) {
 	all, err := t.usages()
 	if err != nil {
-		return 0, 0, err
+		return m, err
 	}
+	m.rss = mib(all[0].rss)
 	if _, err := get(ctx, t.front+"/debug/pprof/heap?gc=1"); err != nil {
-		return 0, 0, err
+		return m, err
 	}
-	bytes, err := metric(ctx, t.front, "go_memstats_heap_inuse_bytes")
-	return mib(all[0].rss), bytes / (1 << 20), err
+	for name, to := range map[string]*float64{"go_memstats_heap_inuse_bytes": &m.heap, "varve_distributor_table_bytes": &m.table} {
+		bytes, err := metric(ctx, t.front, name)
+		if err != nil {
+			return m, err
+		}
+		*to = bytes / (1 << 20)
+	}
+	return m, nil
 }
