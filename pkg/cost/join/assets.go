@@ -47,7 +47,7 @@ func (j *joiner) asset(m map[assetName]*asset, k assetName) *asset {
 }
 
 func (a *asset) seen(f fact) {
-	a.first, a.last = min(a.first, f.samples[0].T), max(a.last, f.samples[len(f.samples)-1].T)
+	a.first, a.last = min(a.first, f.first()), max(a.last, f.end())
 }
 
 func (j *joiner) readVolumes() error {

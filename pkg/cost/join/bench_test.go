@@ -47,7 +47,7 @@ func newUniform(b *testing.B, nodes int) *uniform {
 		request: make(func(int64) float64 { return 0.25 }),
 		cores:   make(func(int64) float64 { return 16 }),
 		bytes:   make(func(int64) float64 { return 64 << 30 }),
-		counter: make(func(i int64) float64 { return 1234.567 + float64(i*3+i%7)*0.777 }),
+		counter: make(func(i int64) float64 { return 1234.567 + float64(i*9+i%7)*0.777 }),
 		gauge:   make(func(i int64) float64 { return 1e8 + float64(i%17)*4096 }),
 		starts:  make(func(int64) float64 { return 1700000000 }),
 	}

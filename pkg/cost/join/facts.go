@@ -61,14 +61,14 @@ func (j *joiner) readPods() error {
 }
 
 func levelLane(f fact, unit float64) lane[quantity.Level] {
-	return lane[quantity.Level]{samples: len(f.samples), pieces: f.levels(unit)}
+	return lane[quantity.Level]{samples: quantity.Count(f.runs), pieces: f.levels(unit)}
 }
 
 func podPhase(p *pod, f fact) {
-	for _, s := range f.samples {
-		if s.V == 1 {
-			if p.at.terminal == 0 || s.T < p.at.terminal {
-				p.at.terminal = s.T
+	for _, r := range f.runs {
+		if r.V == 1 {
+			if p.at.terminal == 0 || r.T < p.at.terminal {
+				p.at.terminal = r.T
 			}
 			return
 		}
@@ -82,7 +82,7 @@ func (j *joiner) podFacts(metric string, e extent, fn func(*pod, fact)) error {
 
 func (j *joiner) ofPod(fn func(*pod, fact)) func(fact) {
 	return func(f fact) {
-		if p := j.podOf(f.fields).find(f.uid, f.samples[0].T); p != nil {
+		if p := j.podOf(f.fields).find(f.uid, f.first()); p != nil {
 			fn(p, f)
 		}
 	}
@@ -102,7 +102,7 @@ func (j *joiner) podInfo(f fact) {
 		set = &podSet{podName: podName{j.keep(f.cluster), j.keep(f.namespace), j.keep(f.pod)}}
 		j.pods[set.podName] = set
 	}
-	p := set.find(f.uid, f.samples[0].T)
+	p := set.find(f.uid, f.first())
 	if p == nil || p.uid != f.uid {
 		p = &pod{podSet: set, uid: j.keep(f.uid), first: math.MaxInt64}
 		set.pods = append(set.pods, p)
@@ -112,7 +112,7 @@ func (j *joiner) podInfo(f fact) {
 	}
 	p.created = owner{j.keep(f.createdKind), j.keep(f.createdName)}
 	p.priority, p.hostNetwork = j.keep(f.priority), f.hostNetwork
-	p.first, p.last = min(p.first, f.samples[0].T), max(p.last, f.samples[len(f.samples)-1].T)
+	p.first, p.last = min(p.first, f.first()), max(p.last, f.end())
 	p.bridge = max(p.bridge, f.bridge)
 	p.seen = append(p.seen, spansOf(f.levels(1))...)
 	j.cluster(set.cluster).pods = true

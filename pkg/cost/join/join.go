@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/quantity"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
 )
@@ -20,7 +21,8 @@ type Source interface {
 // what it was at the hour's edges is known.
 const (
 	factMargin  = int64(60 * 60_000)
-	usageMargin = int64(30 * 60_000)
+	nearMargin  = int64(30 * 60_000)
+	usageMargin = quantity.MinBridge // nearMargin where the bridge is longer
 	hourLength  = int64(60 * 60_000)
 )
 
@@ -57,7 +59,7 @@ func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
 		o.ClusterLabel = "cluster"
 	}
 	j := &joiner{
-		Options: o, end: o.Start + hourLength, slot: slot,
+		Options: o, slot: slot,
 		reader:     newReader(ctx, src, o),
 		pods:       map[podName]*podSet{},
 		nodes:      map[nodeName]*nodeSet{},
@@ -78,8 +80,7 @@ func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
 // joiner is one hour on its way to rows.
 type joiner struct {
 	Options
-	end  int64 // of the hour
-	slot span  // of the hour, which is counted
+	slot span // of the hour, which is counted
 	*reader
 
 	pods       map[podName]*podSet

@@ -11,7 +11,7 @@ import (
 // earlier run of the container.
 type lane[T quantity.Piece[T]] struct {
 	run     int64 // when the run that it is of was first seen; 0 of facts
-	samples int
+	samples int64
 	pieces  []T
 }
 

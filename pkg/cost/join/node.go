@@ -94,7 +94,7 @@ func (j *joiner) nodeInfo(f fact) {
 		s.nodes = append(s.nodes, &node{nodeSet: s, provider: j.keep(provider), first: math.MaxInt64})
 	}
 	n := s.nodes[i]
-	n.first, n.last = min(n.first, f.samples[0].T), max(n.last, f.samples[len(f.samples)-1].T)
+	n.first, n.last = min(n.first, f.first()), max(n.last, f.end())
 	n.bridge = max(n.bridge, f.bridge)
 	j.cluster(s.cluster).nodes = true
 }

@@ -1,13 +1,17 @@
 package join
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/varve-io/varve/pkg/cost/quantity"
 	"github.com/varve-io/varve/pkg/series"
@@ -21,10 +25,11 @@ type reader struct {
 	kept map[string]string
 
 	it      chunkenc.Iterator
-	samples []quantity.Sample
+	xor     xorReader
+	runs    []quantity.Run
 	spreads []quantity.Spread
 	levels  []quantity.Level
-	scratch []int64
+	scratch []quantity.Interval
 	fields  fields
 }
 
@@ -45,21 +50,25 @@ func (r *reader) keep(s string) string {
 // fact is a series of a fact and its samples around the hour.
 type fact struct {
 	*fields
-	labels  labels.Labels
-	samples []quantity.Sample
-	bridge  int64
+	labels labels.Labels
+	runs   []quantity.Run // at least one
+	bridge int64
 }
+
+// first and end are the times of the first and the last sample.
+func (f fact) first() int64 { return f.runs[0].T }
+func (f fact) end() int64   { return f.runs[len(f.runs)-1].Last() }
 
 // levels are the steps of the fact's values × unit.
 func (f fact) levels(unit float64) []quantity.Level {
-	return quantity.Levels(nil, f.samples, f.bridge, unit)
+	return quantity.Levels(nil, f.runs, f.bridge, unit)
 }
 
 // last is the last value.
 func (f fact) last() float64 {
-	for i := len(f.samples) - 1; i >= 0; i-- {
-		if v := f.samples[i].V; !math.IsNaN(v) {
-			return v
+	for _, r := range slices.Backward(f.runs) {
+		if !math.IsNaN(r.V) {
+			return r.V
 		}
 	}
 	return 0
@@ -68,69 +77,130 @@ func (f fact) last() float64 {
 // extent is what is read of each series of a fact.
 type extent struct {
 	margin int64 // around the hour
-	most   int   // so many samples with a value, 0 for all
+	most   int64 // so many samples with a value, 0 for all
 }
 
 // What doesn't change needs one sample; lives are read from farther away than the rest, so that gaps are seen from both sides.
 var (
-	first = extent{usageMargin, 1}
-	near  = extent{usageMargin, 0}
+	first = extent{nearMargin, 1}
+	near  = extent{nearMargin, 0}
 	wide  = extent{factMargin, 0}
 )
 
+// around is the hour and so much before and after it.
+func (r *reader) around(margin int64) window {
+	return window{from: r.opts.Start - margin, to: r.opts.Start + hourLength + margin}
+}
+
 // facts calls fn with each series of a metric that has samples around the hour.
 func (r *reader) facts(metric string, e extent, fn func(f fact), ms ...*labels.Matcher) error {
-	from, to := r.opts.Start-e.margin, r.opts.Start+hourLength+e.margin
-	return r.each(series.Query{MinTime: from, MaxTime: to}, metric, ms, func(c series.Chunked) error {
-		if err := r.decode(c, from, to, e.most); err != nil || len(r.samples) == 0 {
+	w := r.around(e.margin)
+	w.most = e.most
+	return r.each(w, metric, ms, func(c series.Chunked) error {
+		if err := r.decode(c, w); err != nil || len(r.runs) == 0 {
 			return err
 		}
-		f := fact{fields: &r.fields, labels: c.Labels, samples: r.samples}
-		f.bridge, r.scratch = quantity.Bridge(r.samples, r.scratch)
+		f := fact{fields: &r.fields, labels: c.Labels, runs: r.runs}
+		f.bridge, r.scratch = quantity.Bridge(r.runs, r.scratch)
 		r.fields.read(c.Labels, r.opts.ClusterLabel)
 		fn(f)
 		return nil
 	})
 }
 
-// each calls fn with each series of a metric.
-func (r *reader) each(q series.Query, metric string, ms []*labels.Matcher, fn func(series.Chunked) error) (err error) {
+// each calls fn with each series of a metric that has chunks in the window.
+func (r *reader) each(w window, metric string, ms []*labels.Matcher, fn func(series.Chunked) error) error {
+	q := series.Query{MinTime: w.from, MaxTime: w.to - 1}
+	return r.eachOf(q, metric, ms, fn)
+}
+
+// eachOf reads ahead: while fn is at work, another goroutine gets the next series. They come in their order.
+func (r *reader) eachOf(q series.Query, metric string, ms []*labels.Matcher, fn func(series.Chunked) error) error {
 	q.Tenant = r.opts.Tenant
 	q.Matchers = append(ms[:len(ms):len(ms)], labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, metric))
-	set, err := r.src.Select(r.ctx, q)
+	ctx, cancel := context.WithCancel(r.ctx)
+	batches, ended := make(chan []series.Chunked, 1), make(chan error, 1)
+	go func() {
+		defer close(batches)
+		ended <- stream(ctx, r.src, q, batches)
+	}()
+	var failed error
+	for batch := range batches {
+		for i := 0; i < len(batch) && failed == nil; i++ {
+			failed = fn(batch[i])
+		}
+		if failed != nil {
+			cancel()
+		}
+	}
+	cancel()
+	return cmp.Or(failed, <-ended)
+}
+
+// batchSize is how many series go from one goroutine to the other at once.
+const batchSize = 256
+
+// stream sends all series that match, until the context ends.
+func stream(ctx context.Context, src Source, q series.Query, batches chan<- []series.Chunked) (err error) {
+	set, err := src.Select(ctx, q)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	for set.Next() {
-		if err := r.ctx.Err(); err != nil {
-			return err
+	for more := true; more; {
+		var batch []series.Chunked
+		for len(batch) < batchSize && more {
+			if more = set.Next(); more {
+				batch = append(batch, set.At())
+			}
 		}
-		if err := fn(set.At()); err != nil {
-			return err
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case batches <- batch:
 		}
 	}
-	return set.Err()
+	return cmp.Or(set.Err(), ctx.Err())
 }
 
-// decode reads the samples of a series in [from, to] into r.samples, at most so many with a value, 0 for all.
-func (r *reader) decode(c series.Chunked, from, to int64, most int) error {
-	r.samples = r.samples[:0]
-	values := 0
-	r.it = series.NewIterator(c.Chunks, r.it)
-	for kind := r.it.Seek(from); kind != chunkenc.ValNone; kind = r.it.Next() {
-		if kind != chunkenc.ValFloat {
+// decode reads the samples of a series in the window into r.runs.
+func (r *reader) decode(c series.Chunked, w window) error {
+	r.xor.window, r.xor.runs, r.xor.values, r.xor.over = w, r.runs[:0], 0, false
+	defer func() { r.runs = r.xor.runs }()
+	if !apart(c.Chunks) {
+		return r.merged(c, w)
+	}
+	for _, m := range c.Chunks {
+		if m.MaxTime < w.from {
 			continue
 		}
-		t, v := r.it.At()
-		if t > to {
-			break
+		if m.MinTime >= w.to || r.xor.over {
+			return nil
 		}
-		r.samples = append(r.samples, quantity.Sample{T: t, V: v})
-		if !math.IsNaN(v) {
-			if values++; values == most {
-				break
-			}
+		if err := r.xor.read(m.Chunk.Bytes()); err != nil {
+			return fmt.Errorf("series %s: %w", c.Labels, err)
+		}
+	}
+	return nil
+}
+
+// apart tells of chunks of floats that are one after the other.
+func apart(all []chunks.Meta) bool {
+	for i, m := range all {
+		if m.Chunk.Encoding() != chunkenc.EncXOR || i > 0 && m.MinTime <= all[i-1].MaxTime {
+			return false
+		}
+	}
+	return true
+}
+
+// merged is decode for chunks of several writers.
+func (r *reader) merged(c series.Chunked, w window) error {
+	r.it = series.NewIterator(c.Chunks, r.it)
+	for kind := r.it.Seek(w.from); kind != chunkenc.ValNone && !r.xor.over; kind = r.it.Next() {
+		if kind == chunkenc.ValFloat {
+			t, v := r.it.At()
+			r.xor.add(quantity.Run{T: t, N: 1, V: v})
 		}
 	}
 	return r.it.Err()

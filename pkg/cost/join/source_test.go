@@ -18,9 +18,9 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/varve-io/varve/pkg/cost"
-	"github.com/varve-io/varve/pkg/cost/quantity"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
+	"github.com/varve-io/varve/tools/clustergen/cluster"
 )
 
 // begin is the hour of the tests.
@@ -35,7 +35,7 @@ type world struct {
 
 type typed struct {
 	ls      labels.Labels
-	samples []quantity.Sample
+	samples []cluster.Sample
 }
 
 // load adds series, one a line, as `metric{labels} points`. A point is time=value; time is since the hour's begin; value may be
@@ -52,7 +52,7 @@ func load(t testing.TB, texts ...string) *world {
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		var all []quantity.Sample
+		var all []cluster.Sample
 		for _, point := range strings.Fields(line[end:]) {
 			all = append(all, points(t, point)...)
 		}
@@ -61,7 +61,7 @@ func load(t testing.TB, texts ...string) *world {
 	return w
 }
 
-func points(t testing.TB, point string) (out []quantity.Sample) {
+func points(t testing.TB, point string) (out []cluster.Sample) {
 	t.Helper()
 	times, values, ok := strings.Cut(point, "=")
 	first, last, ranged := strings.Cut(times, "..")
@@ -79,7 +79,7 @@ func points(t testing.TB, point string) (out []quantity.Sample) {
 		t.Fatalf("%q is no point", point)
 	}
 	for x := from; x <= to; x += 30_000 {
-		out = append(out, quantity.Sample{T: x, V: v + grows*float64(x-from)/1000})
+		out = append(out, cluster.Sample{T: x, V: v + grows*float64(x-from)/1000})
 	}
 	return out
 }
@@ -111,7 +111,7 @@ func (w *world) Select(_ context.Context, q series.Query) (series.Set, error) {
 }
 
 // chunks deals samples out to three writers at random, some to several.
-func (w *world) chunks(rng *rand.Rand, samples []quantity.Sample) (out []chunks.Meta) {
+func (w *world) chunks(rng *rand.Rand, samples []cluster.Sample) (out []chunks.Meta) {
 	for part := range 3 {
 		c := chunkenc.NewXORChunk()
 		app, err := c.Appender()

@@ -44,14 +44,18 @@ func (j *joiner) adder(of kind) func(groupKey, []source) error {
 			if len(p.segments) == 0 || len(sources) == 0 || k.container == cost.PodContainer && p.hostNetwork {
 				continue
 			}
-			c := j.containerOf(p, k.container)
+			var c *container
 			lanes, err := lanesOf(j, sources, func(s source, bridge int64) []quantity.Spread {
-				start := j.start(p, c, s, len(all) == 1, j.samples[0].T)
-				j.spreads = quantity.Counter{Bridge: bridge, Start: start, Unit: 1}.Spreads(j.reusedSpreads(len(sources)), j.samples)
+				c = j.containerOf(p, k.container)
+				start := j.start(p, c, s, len(all) == 1, j.runs[0].T)
+				j.spreads = quantity.Counter{Bridge: bridge, Start: start, Unit: 1}.Spreads(j.reusedSpreads(len(sources)), j.runs)
 				return j.spreads
 			})
 			if err != nil {
 				return err
+			}
+			if c == nil {
+				continue
 			}
 			pieces := overlay(lanes)
 			for i, s := range p.segments {
@@ -80,7 +84,7 @@ func (j *joiner) gpuAdder(metric string, unit float64) func(groupKey, []source) 
 				continue
 			}
 			lanes, err := lanesOf(j, all, func(_ source, bridge int64) []quantity.Level {
-				return quantity.Levels(nil, j.samples, bridge, unit)
+				return quantity.Levels(nil, j.runs, bridge, unit)
 			})
 			if err != nil {
 				return err

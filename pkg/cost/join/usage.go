@@ -1,6 +1,7 @@
 package join
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -64,17 +65,17 @@ func (j *joiner) readUsage() error {
 
 // usage streams one metric, and calls add with all sources of each group.
 func (j *joiner) usage(m meter) error {
-	q := series.Query{MinTime: j.Start - usageMargin, MaxTime: j.end + usageMargin}
-	counts, err := j.count(q, m)
+	w := j.around(nearMargin)
+	counts, err := j.count(w, m)
 	if err != nil {
 		return err
 	}
 	waiting := map[groupKey][]source{}
 	var one [1]source
-	err = j.each(q, m.metric, m.matchers, func(c series.Chunked) error {
+	err = j.each(w, m.metric, m.matchers, func(c series.Chunked) error {
 		k, ok := j.group(m, c.Labels)
 		if !ok {
-			return j.leaveOut(q, c)
+			return j.leaveOut(w, c)
 		}
 		s := source{Chunked: c}
 		s.uid, s.run = cgroup(j.fields.id)
@@ -90,24 +91,40 @@ func (j *joiner) usage(m meter) error {
 		}
 		all := waiting[k]
 		delete(waiting, k)
-		return m.add(k, all)
+		return j.addAll(m, k, all)
 	})
 	if err != nil {
 		return err
 	}
 	for k, all := range waiting { // of groups whose other series went meanwhile
-		if err := m.add(k, all); err != nil {
+		if err := j.addAll(m, k, all); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// addAll adds what of the sources has samples: that chunks of others may reach into the window must not show.
+func (j *joiner) addAll(m meter, k groupKey, all []source) error {
+	w := j.around(nearMargin)
+	w.most = 1
+	var failed error
+	all = slices.DeleteFunc(all, func(s source) bool {
+		err := j.decode(s.Chunked, w)
+		failed = cmp.Or(failed, err)
+		return len(j.runs) == 0
+	})
+	if failed != nil || len(all) == 0 {
+		return failed
+	}
+	return m.add(k, all)
+}
+
 // count says how many series each group has, from their labels.
-func (j *joiner) count(q series.Query, m meter) (map[groupKey]int32, error) {
+func (j *joiner) count(w window, m meter) (map[groupKey]int32, error) {
 	counts := map[groupKey]int32{}
-	q.SkipChunks = true
-	err := j.each(q, m.metric, m.matchers, func(c series.Chunked) error {
+	q := series.Query{MinTime: w.from, MaxTime: w.to - 1, SkipChunks: true}
+	err := j.eachOf(q, m.metric, m.matchers, func(c series.Chunked) error {
 		if k, ok := j.group(m, c.Labels); ok {
 			counts[j.keepKey(k)]++
 		}
@@ -117,13 +134,14 @@ func (j *joiner) count(q series.Query, m meter) (map[groupKey]int32, error) {
 }
 
 // leaveOut warns of a series whose pod nobody knows, if it has samples: that chunks may reach into the range must not show.
-func (j *joiner) leaveOut(q series.Query, c series.Chunked) error {
+func (j *joiner) leaveOut(w window, c series.Chunked) error {
 	f := &j.fields
 	if f.pod == "" || j.podOf(f) != nil {
 		return nil
 	}
-	err := j.decode(c, q.MinTime, q.MaxTime, 1)
-	if len(j.samples) > 0 {
+	w.most = 1
+	err := j.decode(c, w)
+	if len(j.runs) > 0 {
 		j.warnings.add(UsageWithoutPod, f.cluster, podName{f.cluster, f.namespace, f.pod}.String())
 	}
 	return err
@@ -159,17 +177,17 @@ func cgroup(id string) (uid, run string) {
 
 // readStarts finds when containers began that did so around the hour.
 func (j *joiner) readStarts() error {
-	from, to := j.Start-usageMargin, j.end+usageMargin
-	return j.each(series.Query{MinTime: from, MaxTime: to}, "container_start_time_seconds", isContainer, func(c series.Chunked) error {
+	w := j.around(nearMargin)
+	return j.each(w, "container_start_time_seconds", isContainer, func(c series.Chunked) error {
 		id := c.Labels.Get("id")
 		if id == "" {
 			return nil
 		}
-		if err := j.decode(c, from, to, 0); err != nil {
+		if err := j.decode(c, w); err != nil {
 			return err
 		}
-		for _, s := range j.samples {
-			if at := millis(s.V); !math.IsNaN(s.V) && at >= from-usageMargin {
+		for _, r := range j.runs {
+			if at := millis(r.V); !math.IsNaN(r.V) && at >= w.from-nearMargin {
 				j.starts[xxhash.Sum64String(id)] = at
 			}
 		}
@@ -213,14 +231,13 @@ func lanesOf[T quantity.Piece[T]](j *joiner, sources []source, pieces func(s sou
 	var lanes []lane[T]
 	begun := map[string]int64{}
 	for _, s := range sources {
-		if err := j.decode(s.Chunked, j.Start-usageMargin, j.end+usageMargin, 0); err != nil {
+		bridge, err := j.decodeUsage(s.Chunked, len(sources) == 1)
+		if err != nil {
 			return nil, err
 		}
-		l := lane[T]{samples: len(j.samples)}
+		l := lane[T]{samples: quantity.Count(j.runs)}
 		if l.samples > 0 {
-			var bridge int64
-			bridge, j.scratch = quantity.Bridge(j.samples, j.scratch)
-			l.run, l.pieces = j.samples[0].T, pieces(s, bridge)
+			l.run, l.pieces = j.runs[0].T, pieces(s, bridge)
 		}
 		if t, ok := begun[s.run]; !ok || l.run < t {
 			begun[s.run] = l.run
@@ -233,20 +250,43 @@ func lanesOf[T quantity.Piece[T]](j *joiner, sources []source, pieces func(s sou
 	return lanes, nil
 }
 
+// decodeUsage reads a series around the hour, and its bridge: no farther than the least bridge goes, unless that is not the series' bridge,
+// or other series are to be compared with it.
+func (j *joiner) decodeUsage(c series.Chunked, alone bool) (bridge int64, err error) {
+	if alone {
+		if err = j.decode(c, j.around(usageMargin)); err != nil {
+			return 0, err
+		}
+		bridge, j.scratch = quantity.Bridge(j.runs, j.scratch)
+		if bridge <= usageMargin && quantity.Count(j.runs) > 2 {
+			return bridge, nil
+		}
+	}
+	if err = j.decode(c, j.around(nearMargin)); err != nil {
+		return 0, err
+	}
+	bridge, j.scratch = quantity.Bridge(j.runs, j.scratch)
+	return bridge, nil
+}
+
 func (j *joiner) addCPU(k groupKey, all []source) error {
 	for _, p := range k.pods.pods {
 		sources := mine(p, all)
 		if len(p.segments) == 0 || len(sources) == 0 {
 			continue
 		}
-		c := j.containerOf(p, k.container)
+		var c *container
 		lanes, err := lanesOf(j, sources, func(s source, bridge int64) []quantity.Spread {
-			start := j.start(p, c, s, len(all) == 1, j.samples[0].T)
-			j.spreads = quantity.Counter{Bridge: bridge, Start: start, Unit: 1e6}.Spreads(j.reusedSpreads(len(sources)), j.samples)
+			c = j.containerOf(p, k.container)
+			start := j.start(p, c, s, len(all) == 1, j.runs[0].T)
+			j.spreads = quantity.Counter{Bridge: bridge, Start: start, Unit: 1e6}.Spreads(j.reusedSpreads(len(sources)), j.runs)
 			return j.spreads
 		})
 		if err != nil {
 			return err
+		}
+		if c == nil {
+			continue
 		}
 		pieces := overlay(lanes)
 		j.boundCPU(p, k.container, pieces)
@@ -261,13 +301,17 @@ func (j *joiner) addRAM(k groupKey, all []source) error {
 		if len(p.segments) == 0 || len(sources) == 0 {
 			continue
 		}
-		c := j.containerOf(p, k.container)
+		var c *container
 		lanes, err := lanesOf(j, sources, func(_ source, bridge int64) []quantity.Level {
-			j.levels = quantity.Levels(j.reusedLevels(len(sources)), j.samples, bridge, 1)
+			c = j.containerOf(p, k.container)
+			j.levels = quantity.Levels(j.reusedLevels(len(sources)), j.runs, bridge, 1)
 			return j.levels
 		})
 		if err != nil {
 			return err
+		}
+		if c == nil {
+			continue
 		}
 		pieces := overlay(lanes)
 		j.boundRAM(p, k.container, pieces)
@@ -312,21 +356,35 @@ func (j *joiner) containerOf(p *pod, name string) *container {
 // bound lowers usage that is more than the node has: cAdvisor's counters jump at times.
 func (j *joiner) boundCPU(p *pod, name string, pieces []quantity.Spread) {
 	limit := p.on.most(cpuResource)
+	if limit == 0 {
+		return
+	}
+	over := false
 	for i, s := range pieces {
-		if bounded, over := s.Bound(limit); over && limit > 0 {
-			pieces[i] = bounded
-			j.warnings.add(UsageBounded, p.cluster, p.String()+"/"+name)
+		if bounded, is := s.Bound(limit); is {
+			pieces[i], over = bounded, true
 		}
 	}
+	j.warnBounded(p, name, over)
 }
 
 func (j *joiner) boundRAM(p *pod, name string, pieces []quantity.Level) {
 	limit := p.on.most(ramResource)
+	if limit == 0 {
+		return
+	}
+	over := false
 	for i, l := range pieces {
-		if limit > 0 && l.Value > limit {
-			pieces[i].Value = limit
-			j.warnings.add(UsageBounded, p.cluster, p.String()+"/"+name)
+		if l.Value > limit {
+			pieces[i].Value, over = limit, true
 		}
+	}
+	j.warnBounded(p, name, over)
+}
+
+func (j *joiner) warnBounded(p *pod, name string, is bool) {
+	if is {
+		j.warnings.add(UsageBounded, p.cluster, p.String()+"/"+name)
 	}
 }
 

@@ -15,23 +15,26 @@ func (l Level) Clip(from, to int64) Level {
 
 // Levels appends the steps of a gauge: each value × unit, rounded, holds until the next sample, the stale marker, or the
 // bridge's end. A negative value counts as 0.
-func Levels(dst []Level, samples []Sample, bridge int64, unit float64) []Level {
+func Levels(dst []Level, runs []Run, bridge int64, unit float64) []Level {
 	begin, last, v := len(dst), math.NaN(), int64(0)
-	for i, s := range samples {
-		if math.IsNaN(s.V) {
+	for i, r := range runs {
+		if math.IsNaN(r.V) {
 			continue
 		}
-		to := s.T + bridge
-		if i+1 < len(samples) {
-			to = min(to, samples[i+1].T)
+		if r.V != last {
+			last, v = r.V, max(round(r.V, unit), 0)
 		}
-		if s.V != last {
-			last, v = s.V, max(round(s.V, unit), 0)
+		for ; r.N > 1 && r.Step > bridge; r.T, r.N = r.T+r.Step, r.N-1 {
+			dst = append(dst, Level{r.T, r.T + bridge, v})
 		}
-		if n := len(dst); n > begin && dst[n-1].To == s.T && dst[n-1].Value == v {
+		to := r.Last() + bridge
+		if i+1 < len(runs) {
+			to = min(to, runs[i+1].T)
+		}
+		if n := len(dst); n > begin && dst[n-1].To == r.T && dst[n-1].Value == v {
 			dst[n-1].To = to
-		} else if to > s.T {
-			dst = append(dst, Level{s.T, to, v})
+		} else if to > r.T {
+			dst = append(dst, Level{r.T, to, v})
 		}
 	}
 	return dst

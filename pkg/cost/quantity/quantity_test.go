@@ -7,23 +7,43 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/prometheus/model/value"
 	"pgregory.net/rapid"
 )
 
 var stale = math.Float64frombits(value.StaleNaN)
 
-// samplesOf is a random series: uneven intervals, gaps, markers, NaNs, resets. The bridge of its test is some 10 ms.
-func samplesOf(t *rapid.T, name string) []Sample {
-	n := rapid.IntRange(0, 12).Draw(t, name)
-	at, out := int64(1000), make([]Sample, n)
+// sample is one alone.
+type sample struct {
+	T int64
+	V float64
+}
+
+func runsOf(samples []sample) (out []Run) {
+	for _, s := range samples {
+		out = Append(out, Run{T: s.T, N: 1, V: s.V})
+	}
+	return out
+}
+
+// samplesOf is a random series: uneven and even intervals, equal values, gaps, markers, NaNs, resets. The bridge of its test is some 10 ms.
+func samplesOf(t *rapid.T, name string) []sample {
+	out := make([]sample, rapid.IntRange(0, 12).Draw(t, name))
+	at, step := int64(1000), int64(0)
 	for i := range out {
-		at += rapid.Int64Range(1, 25).Draw(t, "interval")
-		out[i] = Sample{at, float64(rapid.IntRange(0, 1<<20).Draw(t, "value"))}
-		switch rapid.IntRange(0, 15).Draw(t, "kind") {
-		case 0:
+		again := i > 0 && rapid.IntRange(0, 2).Draw(t, "again") > 0
+		if !again {
+			step = rapid.Int64Range(1, 25).Draw(t, "interval")
+		}
+		at += step
+		out[i] = sample{at, float64(rapid.IntRange(0, 1<<20).Draw(t, "value"))}
+		switch kind := rapid.IntRange(0, 15).Draw(t, "kind"); {
+		case again:
+			out[i].V = out[i-1].V
+		case kind == 0:
 			out[i].V = stale
-		case 1:
+		case kind == 1:
 			out[i].V = math.NaN()
 		}
 	}
@@ -31,8 +51,8 @@ func samplesOf(t *rapid.T, name string) []Sample {
 }
 
 // stepAt is the definition of a step, for one millisecond.
-func stepAt(samples []Sample, bridge, t int64) (int64, bool) {
-	var last *Sample
+func stepAt(samples []sample, bridge, t int64) (int64, bool) {
+	var last *sample
 	for i := range samples {
 		if samples[i].T <= t {
 			last = &samples[i]
@@ -45,8 +65,8 @@ func stepAt(samples []Sample, bridge, t int64) (int64, bool) {
 }
 
 // counterAt is what a counter grew in [t, t+1): the parts until both ends, each rounded down, by way of rationals.
-func counterAt(samples []Sample, c Counter, t int64) (int64, bool) {
-	before := Sample{c.Start, 0}
+func counterAt(samples []sample, c Counter, t int64) (int64, bool) {
+	before := sample{c.Start, 0}
 	for _, s := range samples {
 		if math.IsNaN(s.V) {
 			continue
@@ -89,9 +109,9 @@ func TestIntegralsAreThoseOfEachMillisecond(t *testing.T) {
 			}
 		}
 		got, gotRAM := CPU{}, RAM{}
-		requests := Levels(nil, request, bridge, 1)
-		got.Add(c.Spreads(nil, usage), requests, from, to)
-		gotRAM.Add(Levels(nil, memory, bridge, 1), requests, from, to)
+		requests := Levels(nil, runsOf(request), bridge, 1)
+		got.Add(c.Spreads(nil, runsOf(usage)), requests, from, to)
+		gotRAM.Add(Levels(nil, runsOf(memory), bridge, 1), requests, from, to)
 		if got != want || gotRAM != wantRAM {
 			t.Fatalf("got %v and %v, want %v and %v", got, gotRAM, want, wantRAM)
 		}
@@ -104,8 +124,8 @@ func TestIntegralsTelescope(t *testing.T) {
 		cuts := rapid.SliceOf(rapid.Int64Range(990, 1400)).Draw(t, "cuts")
 		cuts = append(cuts, 900, 1500)
 		slices.Sort(cuts)
-		spreads, levels := Counter{Bridge: 20, Unit: 1e6}.Spreads(nil, usage), Levels(nil, memory, 20, 1)
-		requests := Levels(nil, request, 20, 1)
+		spreads, levels := Counter{Bridge: 20, Unit: 1e6}.Spreads(nil, runsOf(usage)), Levels(nil, runsOf(memory), 20, 1)
+		requests := Levels(nil, runsOf(request), 20, 1)
 		var whole, parts CPU
 		var wholeRAM, partsRAM RAM
 		whole.Add(spreads, requests, 900, 1500)
@@ -123,7 +143,7 @@ func TestIntegralsTelescope(t *testing.T) {
 // A list that is filled from another keeps its own and takes of the other only what it lacks.
 func TestFill(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := Levels(nil, samplesOf(t, "a"), 9, 1), Levels(nil, samplesOf(t, "b"), 9, 1)
+		a, b := Levels(nil, runsOf(samplesOf(t, "a")), 9, 1), Levels(nil, runsOf(samplesOf(t, "b")), 9, 1)
 		got := Fill(nil, a, b)
 		for ms := int64(990); ms < 1400; ms++ {
 			want, ok := At(a, ms)
@@ -142,7 +162,7 @@ func TestFill(t *testing.T) {
 
 func TestCombine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := Levels(nil, samplesOf(t, "a"), 9, 1), Levels(nil, samplesOf(t, "b"), 9, 1)
+		a, b := Levels(nil, runsOf(samplesOf(t, "a")), 9, 1), Levels(nil, runsOf(samplesOf(t, "b")), 9, 1)
 		got := Combine(nil, a, b, Excess)
 		for ms := int64(990); ms < 1400; ms++ {
 			av, aOK := At(a, ms)
@@ -154,9 +174,31 @@ func TestCombine(t *testing.T) {
 	})
 }
 
+// Runs are the samples they are made of, one at a time or many at once.
+func TestRuns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		samples := samplesOf(t, "samples")
+		runs := runsOf(samples)
+		var got []sample
+		var again []Run
+		for _, r := range runs {
+			again = Append(again, r)
+			for i := range r.N {
+				got = append(got, sample{r.T + i*r.Step, r.V})
+			}
+		}
+		if !cmp.Equal(samples, got, cmpopts.EquateNaNs(), cmpopts.EquateEmpty()) || Count(runs) != int64(len(samples)) {
+			t.Fatalf("%v are the runs %v", samples, runs)
+		}
+		if !cmp.Equal(runs, again, cmpopts.EquateNaNs()) {
+			t.Fatalf("%v, once more %v", runs, again)
+		}
+	})
+}
+
 func TestBridge(t *testing.T) {
-	every := func(n int, ms int64) []Sample {
-		out := make([]Sample, n)
+	every := func(n int, ms int64) []sample {
+		out := make([]sample, n)
 		for i := range out {
 			out[i].T = int64(i) * ms
 		}
@@ -164,7 +206,7 @@ func TestBridge(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name    string
-		samples []Sample
+		samples []sample
 		want    int64
 	}{
 		{"none", nil, 300_000},
@@ -173,9 +215,9 @@ func TestBridge(t *testing.T) {
 		{"75 s", every(50, 75_000), 300_000},
 		{"80 s", every(50, 80_000), 320_000},
 		{"5 min", every(20, 300_000), 1_200_000},
-		{"one of two", []Sample{{T: 0}, {T: 100_000}, {T: 300_000}}, 400_000},
+		{"one of two", []sample{{T: 0}, {T: 100_000}, {T: 300_000}}, 400_000},
 	} {
-		if got, _ := Bridge(c.samples, nil); got != c.want {
+		if got, _ := Bridge(runsOf(c.samples), nil); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
@@ -185,21 +227,21 @@ func TestCounterAtItsEdges(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		counter Counter
-		samples []Sample
+		samples []sample
 		want    int64 // millicore-milliseconds of all
 	}{
-		{"no start", Counter{Bridge: 100, Unit: 1e6}, []Sample{{1000, 5}, {1050, 7}}, 2_000_000},
-		{"start within the bridge", Counter{Bridge: 100, Unit: 1e6, Start: 901}, []Sample{{1000, 5}, {1050, 7}}, 7_000_000},
-		{"start farther away", Counter{Bridge: 100, Unit: 1e6, Start: 899}, []Sample{{1000, 5}, {1050, 7}}, 2_000_000},
-		{"start after the first sample", Counter{Bridge: 100, Unit: 1e6, Start: 1001}, []Sample{{1000, 5}, {1050, 7}}, 2_000_000},
-		{"reset", Counter{Bridge: 100, Unit: 1e6}, []Sample{{1000, 5}, {1050, 3}}, 3_000_000},
-		{"gap", Counter{Bridge: 100, Unit: 1e6}, []Sample{{1000, 5}, {1101, 7}, {1200, 8}}, 1_000_000},
-		{"a marker between", Counter{Bridge: 100, Unit: 1e6}, []Sample{{1000, 5}, {1050, stale}, {1100, 7}}, 2_000_000},
-		{"rounded, then subtracted", Counter{Bridge: 100, Unit: 1e6}, []Sample{{1000, 0.4e-6}, {1050, 0.6e-6}, {1060, 1.4e-6}, {1070, 1.6e-6}}, 2},
-		{"absurd", Counter{Bridge: 100, Unit: 1e6}, []Sample{{1000, 0}, {1050, math.Inf(1)}}, 1 << 62},
+		{"no start", Counter{Bridge: 100, Unit: 1e6}, []sample{{1000, 5}, {1050, 7}}, 2_000_000},
+		{"start within the bridge", Counter{Bridge: 100, Unit: 1e6, Start: 901}, []sample{{1000, 5}, {1050, 7}}, 7_000_000},
+		{"start farther away", Counter{Bridge: 100, Unit: 1e6, Start: 899}, []sample{{1000, 5}, {1050, 7}}, 2_000_000},
+		{"start after the first sample", Counter{Bridge: 100, Unit: 1e6, Start: 1001}, []sample{{1000, 5}, {1050, 7}}, 2_000_000},
+		{"reset", Counter{Bridge: 100, Unit: 1e6}, []sample{{1000, 5}, {1050, 3}}, 3_000_000},
+		{"gap", Counter{Bridge: 100, Unit: 1e6}, []sample{{1000, 5}, {1101, 7}, {1200, 8}}, 1_000_000},
+		{"a marker between", Counter{Bridge: 100, Unit: 1e6}, []sample{{1000, 5}, {1050, stale}, {1100, 7}}, 2_000_000},
+		{"rounded, then subtracted", Counter{Bridge: 100, Unit: 1e6}, []sample{{1000, 0.4e-6}, {1050, 0.6e-6}, {1060, 1.4e-6}, {1070, 1.6e-6}}, 2},
+		{"absurd", Counter{Bridge: 100, Unit: 1e6}, []sample{{1000, 0}, {1050, math.Inf(1)}}, 1 << 62},
 	} {
 		var got CPU
-		got.Add(c.counter.Spreads(nil, c.samples), nil, 0, 2000)
+		got.Add(c.counter.Spreads(nil, runsOf(c.samples)), nil, 0, 2000)
 		if got.Used != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got.Used, c.want)
 		}
@@ -257,16 +299,16 @@ func TestBuckets(t *testing.T) {
 }
 
 func TestNoAllocationPerSample(t *testing.T) {
-	samples := make([]Sample, 480)
-	for i := range samples {
-		samples[i] = Sample{int64(i) * 15_000, float64(i)}
+	runs := make([]Run, 480)
+	for i := range runs {
+		runs[i] = Run{int64(i) * 15_000, 0, 1, float64(i)}
 	}
 	requests := []Level{{0, 1 << 40, 500}}
 	spreads, levels := make([]Spread, 0, 480), make([]Level, 0, 480)
 	if n := testing.AllocsPerRun(10, func() {
-		bridge, _ := Bridge(samples, nil)
-		spreads = Counter{Bridge: bridge, Unit: 1e6}.Spreads(spreads[:0], samples)
-		levels = Levels(levels[:0], samples, bridge, 1)
+		bridge, _ := Bridge(runs, nil)
+		spreads = Counter{Bridge: bridge, Unit: 1e6}.Spreads(spreads[:0], runs)
+		levels = Levels(levels[:0], runs, bridge, 1)
 		var c CPU
 		var r RAM
 		c.Add(spreads, requests, 0, 3_600_000)
@@ -277,17 +319,17 @@ func TestNoAllocationPerSample(t *testing.T) {
 }
 
 func BenchmarkSeries(b *testing.B) {
-	samples := make([]Sample, 480)
-	for i := range samples {
-		samples[i] = Sample{int64(i) * 15_000, float64(i * i % 77777)}
+	runs := make([]Run, 480)
+	for i := range runs {
+		runs[i] = Run{int64(i) * 15_000, 0, 1, float64(i * i % 77777)}
 	}
 	spreads := make([]Spread, 0, 480)
 	requests := []Level{{0, 1 << 40, 500}}
 	b.ReportAllocs()
 	for b.Loop() {
 		var c CPU
-		bridge, _ := Bridge(samples, nil)
-		spreads = Counter{Bridge: bridge, Unit: 1e6}.Spreads(spreads[:0], samples)
+		bridge, _ := Bridge(runs, nil)
+		spreads = Counter{Bridge: bridge, Unit: 1e6}.Spreads(spreads[:0], runs)
 		c.Add(spreads, requests, 1_800_000, 5_400_000)
 	}
 }

@@ -77,22 +77,25 @@ type Counter struct {
 // Spreads appends the increases of a counter. A fall is a reset: the increase is then the new value. What was before the first
 // sample is known if the counter's start is within the bridge, and the increase between two samples that are farther apart than the
 // bridge is not. A stale marker doesn't end a counter: if the series comes back, its increase was in between.
-func (c Counter) Spreads(dst []Spread, samples []Sample) []Spread {
+func (c Counter) Spreads(dst []Spread, runs []Run) []Spread {
 	last, at := int64(0), c.Start // the sum before and when it was so
 	known := at > 0
-	for _, s := range samples {
-		if math.IsNaN(s.V) || s.V < 0 {
+	for _, r := range runs {
+		if math.IsNaN(r.V) || r.V < 0 {
 			continue
 		}
-		v := round(s.V, c.Unit)
-		if known && at < s.T && s.T-at <= c.Bridge {
+		v := round(r.V, c.Unit)
+		if known && at < r.T && r.T-at <= c.Bridge {
 			increase := v - last
 			if increase < 0 {
 				increase = v
 			}
-			dst = append(dst, NewSpread(at, s.T, increase))
+			dst = append(dst, NewSpread(at, r.T, increase))
 		}
-		last, at, known = v, s.T, true
+		if r.N > 1 && r.Step <= c.Bridge {
+			dst = append(dst, NewSpread(r.T, r.Last(), 0))
+		}
+		last, at, known = v, r.Last(), true
 	}
 	return dst
 }
