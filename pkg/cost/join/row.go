@@ -2,7 +2,6 @@ package join
 
 import (
 	"math"
-	"slices"
 
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/quantity"
@@ -40,23 +39,27 @@ type row struct {
 
 func (r *row) addCPU(pieces []quantity.Spread, request []quantity.Level, in span) {
 	r.cpu.Add(pieces, request, in.from, in.to)
+	var d dense
 	for _, s := range pieces {
 		if s = s.Clip(in.from, in.to); s.To > s.From {
 			rate := s.Rate()
 			r.cpuPeak = max(r.cpuPeak, (rate+999)/1000)
-			r.cpuSketch = held(r.cpuSketch, cpuBuckets.Index(rate), s.To-s.From)
+			d[cpuBuckets.Index(rate)] += s.To - s.From
 		}
 	}
+	r.cpuSketch = d.addTo(r.cpuSketch)
 }
 
 func (r *row) addRAM(pieces, request []quantity.Level, in span) {
 	r.ram.Add(pieces, request, in.from, in.to)
+	var d dense
 	for _, l := range pieces {
 		if l = l.Clip(in.from, in.to); l.To > l.From {
 			r.ramPeak = max(r.ramPeak, l.Value)
-			r.ramSketch = held(r.ramSketch, ramBuckets.Index(l.Value), l.To-l.From)
+			d[ramBuckets.Index(l.Value)] += l.To - l.From
 		}
 	}
+	r.ramSketch = d.addTo(r.ramSketch)
 }
 
 // Buckets of sketches: of millionths of a core, and of bytes.
@@ -65,15 +68,27 @@ var (
 	ramBuckets = quantity.NewBuckets(10_000_000, 100_000_000_000_000)
 )
 
-// held adds to a bucket of a sketch.
-func held(s cost.Sketch, index int32, ms int64) cost.Sketch {
-	i := len(s)
-	for i > 0 && s[i-1].Index >= index {
-		i--
+// dense is a sketch with all its buckets.
+type dense [300]int64
+
+func (d *dense) addTo(s cost.Sketch) cost.Sketch {
+	for _, b := range s {
+		d[b.Index] += b.Millis
 	}
-	if i < len(s) && s[i].Index == index {
-		s[i].Millis += ms
-		return s
+	n := 0
+	for _, ms := range d {
+		if ms > 0 {
+			n++
+		}
 	}
-	return slices.Insert(s, i, cost.Bucket{Index: index, Millis: ms})
+	if n == 0 {
+		return nil
+	}
+	s = make(cost.Sketch, 0, n)
+	for i, ms := range d {
+		if ms > 0 {
+			s = append(s, cost.Bucket{Index: int32(i), Millis: ms})
+		}
+	}
+	return s
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"slices"
+	"sort"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -291,6 +292,14 @@ func TestBuckets(t *testing.T) {
 	}{{0, 0}, {9_999, 0}, {10_000, 1}, {20_499, 1}, {20_500, 2}, {31_525, 3}, {1 << 60, int32(len(b.ends) - 1)}} {
 		if got := b.Index(c.v); got != c.want {
 			t.Errorf("%d is in %d, want %d", c.v, got, c.want)
+		}
+	}
+	for v := int64(1); v > 0; v = v*21/20 + 1 {
+		for _, v := range []int64{v - 1, v, v + 1, b.ends[b.Index(v)] - 1, b.ends[b.Index(v)]} {
+			want := int32(sort.Search(len(b.ends)-1, func(i int) bool { return v < b.ends[i] }))
+			if got := b.Index(v); got != want {
+				t.Fatalf("%d is in %d, want %d", v, got, want)
+			}
 		}
 	}
 	if b.End(1) != 20_500 {

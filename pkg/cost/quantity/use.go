@@ -15,14 +15,14 @@ type RAM struct {
 
 // Add adds the usage in [from, to), against the request; where there is no request it is 0.
 func (c *CPU) Add(usage []Spread, request []Level, from, to int64) {
+	value, until := int64(0), from
 	for _, s := range usage {
-		if s = s.Clip(from, to); s.To <= s.From {
-			continue
-		}
-		request = after(request, s.From)
-		for rest, at := request, s.From; at < s.To; {
-			var value, end int64
-			value, end, rest = constant(rest, at, s.To)
+		s = s.Clip(from, to)
+		for at := s.From; at < s.To; {
+			if at >= until {
+				value, until, request = constant(request, at, to)
+			}
+			end := min(until, s.To)
 			c.add(s.Clip(at, end), value)
 			at = end
 		}
@@ -39,14 +39,14 @@ func (c *CPU) add(s Spread, request int64) {
 
 // Add adds the usage in [from, to), against the request; where there is no request it is 0.
 func (r *RAM) Add(usage, request []Level, from, to int64) {
+	value, until := int64(0), from
 	for _, l := range usage {
-		if l = l.Clip(from, to); l.To <= l.From {
-			continue
-		}
-		request = after(request, l.From)
-		for rest, at := request, l.From; at < l.To; {
-			var value, end int64
-			value, end, rest = constant(rest, at, l.To)
+		l = l.Clip(from, to)
+		for at := l.From; at < l.To; {
+			if at >= until {
+				value, until, request = constant(request, at, to)
+			}
+			end := min(until, l.To)
 			r.add(l.Clip(at, end), value)
 			at = end
 		}
