@@ -282,7 +282,7 @@ func (r costReader) files(m *cube.Manifest, s stretch) (files cube.Files, done f
 // columnsOf are the columns that a question needs.
 func columnsOf(q *cost.Question, level cube.Level) cube.Columns {
 	if q.Verb == cost.AskScaleEvents {
-		return cube.ScaleColumns()
+		return cube.ScaleColumns(level)
 	}
 	return cube.ReportColumns(level, q.Query.By)
 }

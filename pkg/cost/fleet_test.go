@@ -95,59 +95,6 @@ func TestFleetFormats(t *testing.T) {
 	golden(t, "fleet.csv", out.Bytes())
 }
 
-// web goes 2 → 5 → 3; n2 comes in the second hour and has left in the third.
-func TestScales(t *testing.T) {
-	var ledgers []*cost.Ledger
-	names := cost.NewNames()
-	for n, nodes := range [][]string{{"n1"}, {"n1", "n2"}, {"n1"}} {
-		h := &cost.Hour{Start: start + int64(n)*hour}
-		for _, name := range nodes {
-			h.Nodes = append(h.Nodes, cost.Node{
-				Cluster: "prod", Name: name, From: h.Start, To: h.Start + hour, Up: hour, CPU: cost.Capacity{Capacity: hour * 1000},
-			})
-		}
-		if n < 2 {
-			h.Scalings = []cost.Scaling{{
-				Cluster: "prod", Namespace: "shop", Controller: cost.Controller{Kind: "Deployment", Name: "web"}, At: h.Start + 5,
-				Before: []int64{2, 5}[n], After: []int64{5, 3}[n],
-			}}
-		}
-		l, err := cost.MaxRequestUsage.Ledger(h, names)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ledgers = append(ledgers, l)
-	}
-	q := cost.Query{From: start, To: start + 3*hour}
-	got, err := cost.Scales(q, slices.Values(ledgers))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := &cost.ScaleEvents{
-		Window: cost.Window{From: start, To: start + 3*hour}, Step: cost.StepNone,
-		Workloads: []cost.ScaleLine{{
-			From: start, Cluster: "prod", Namespace: "shop", Controller: "Deployment/web", Ups: 1, Downs: 1, Added: 3, Removed: 2, Least: 2, Most: 5,
-		}},
-		Nodes: []cost.NodeEvents{{From: start, Cluster: "prod", Came: 1, Left: 1, Most: 2}}, Warnings: []cost.Warning{},
-	}
-	want.Hash = got.Hash
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
-	sum, err := cost.RollUp(start, start+3*hour, ledgers...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err = cost.Scales(q, slices.Values([]*cost.Ledger{sum}))
-	if err != nil || len(got.Nodes) != 0 || len(got.Warnings) != 1 {
-		t.Errorf("of a roll-up: %+v, %v", got, err)
-	}
-	slices.Reverse(ledgers)
-	if _, err := cost.Scales(q, slices.Values(ledgers)); err == nil {
-		t.Error("ledgers in reverse order are taken")
-	}
-}
-
 // What can't be asked for, or added, is said.
 func TestErrors(t *testing.T) {
 	b := bookOf(t, book)

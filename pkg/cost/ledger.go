@@ -30,6 +30,7 @@ type Ledger struct {
 	Names    *Names
 	Items    []Item
 	Assets   []AssetItem
+	Lives    []NodeLife // of nodes, sorted
 	Scalings []Scaling
 	Warnings []Warning
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -173,28 +174,43 @@ func (e *ScaleEvents) Name() string { return nameOf(e.Hash) }
 
 // Bytes implements Answer.
 func (e *ScaleEvents) Bytes() int64 {
-	return 1024 + int64(len(e.Workloads)+len(e.Nodes))*int64(unsafe.Sizeof(ScaleLine{})+64)
+	return 1024 + int64(e.lines())*int64(unsafe.Sizeof(ScaleLine{})+128)
 }
 
-// Page implements Answer. The lines of nodes come after those of workloads.
+func (e *ScaleEvents) lines() int {
+	return len(e.Workloads) + len(e.Nodes) + len(e.Classes) + len(e.Changes) + len(e.Creep.Workloads)
+}
+
+// Page implements Answer. Lines are in the order of CSV: workloads, nodes, classes, changes, creep.
 func (e *ScaleEvents) Page(p Page) (Answer, string, error) {
-	n := len(e.Workloads)
-	s, err := p.of(e.Name(), n+len(e.Nodes))
+	s, err := p.of(e.Name(), e.lines())
 	if err != nil {
 		return nil, "", err
 	}
-	page := *e
-	page.Workloads, page.Nodes = e.Workloads[min(s.First, n):min(s.End, n)], e.Nodes[max(s.First-n, 0):max(s.End-n, 0)]
+	page, first := *e, 0
+	page.Workloads = cutPage(e.Workloads, s, &first)
+	page.Nodes = cutPage(e.Nodes, s, &first)
+	page.Classes = cutPage(e.Classes, s, &first)
+	page.Changes = cutPage(e.Changes, s, &first)
+	page.Creep.Workloads = cutPage(e.Creep.Workloads, s, &first)
 	page.Next, page.Part = s.Next, s
 	return &page, s.Next, nil
 }
 
-// hash is of all lines, and of what was asked.
-func (e *ScaleEvents) hash(q Query) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s %d %d %s\n", AskScaleEvents, q.From, q.To, e.Step)
-	for _, row := range e.cells() {
-		h.Write(appendStrings(nil, row...))
+// cutPage is what the part has of lines, the first of which is that of the answer.
+func cutPage[T any](lines []T, s *Part, first *int) []T {
+	from, to := max(s.First-*first, 0), max(s.End-*first, 0)
+	*first += len(lines)
+	return lines[min(from, len(lines)):min(to, len(lines))]
+}
+
+// hash is of all lines, and of what was asked. It is the JSON's without its warnings.
+func (e *ScaleEvents) hash(book []byte) (string, error) {
+	plain := *e
+	plain.Warnings = nil
+	text, err := json.Marshal(&plain)
+	if err != nil {
+		return "", fmt.Errorf("hash of scale events: %w", err)
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+	return hashOf(fmt.Appendf(text, "%s %q", AskScaleEvents, book)), nil
 }

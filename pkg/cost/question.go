@@ -21,7 +21,7 @@ const (
 	AskReport      Verb = "report"       // what a window cost, and whose that was
 	AskAssets      Verb = "assets"       // what was paid for
 	AskUtilization Verb = "utilization"  // how much of nodes was requested, held and used
-	AskScaleEvents Verb = "scale-events" // how often workloads and nodes came and went
+	AskScaleEvents Verb = "scale-events" // how often workloads and nodes came and went, and what headroom cost
 )
 
 // Question is asked over HTTP and on command lines, with the same parameters.
@@ -122,15 +122,14 @@ func (q *Question) Answer(book *price.Book, ledgers iter.Seq2[*Ledger, error]) (
 		}
 		return b.Report()
 	case AskScaleEvents:
-		var failed error
-		events, err := Scales(q.Query, func(yield func(*Ledger) bool) {
-			for l, err := range ledgers {
-				if failed = err; err != nil || !yield(l) {
-					return
-				}
-			}
-		})
-		return events, cmp.Or(failed, err)
+		b, err := NewScaleBuilder(q.Query, book)
+		if err != nil {
+			return nil, err
+		}
+		if err := each(ledgers, b.Add); err != nil {
+			return nil, err
+		}
+		return b.Events()
 	}
 	b, err := NewFleetBuilder(q.fleet(), book)
 	if err != nil {
@@ -152,7 +151,7 @@ func (q *Question) RollsUp(book *price.Book, from, to int64) bool {
 	case AskReport:
 		return q.Query.RollsUp(book, from, to)
 	case AskScaleEvents:
-		return false
+		return ScalesRollUp(q.Query, book, from, to)
 	}
 	f := q.fleet()
 	return f.RollsUp(book, from, to)

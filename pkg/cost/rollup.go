@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// RollUp sums ledgers that share their names into one of a day or month. It drops pods, UIDs, and the names of nodes and assets.
+// RollUp sums ledgers that share their names into one of a day or month. It drops pods, UIDs, and the names of nodes and assets, but for the lives of nodes.
 // Its warnings are those of all ledgers, added by name and cluster. Whatever linear prices are put on, it costs what the ledgers cost.
 func RollUp(from, to int64, ledgers ...*Ledger) (*Ledger, error) {
 	if len(ledgers) == 0 {
@@ -16,6 +16,7 @@ func RollUp(from, to int64, ledgers ...*Ledger) (*Ledger, error) {
 	}
 	sum := &Ledger{From: from, To: to, Method: ledgers[0].Method, Names: ledgers[0].Names}
 	c := newCollector(sum.Names)
+	var lives []NodeLife
 	for _, l := range ledgers {
 		if l.Names != sum.Names {
 			return nil, errors.New("ledgers to be summed have names of their own")
@@ -34,9 +35,11 @@ func RollUp(from, to int64, ledgers ...*Ledger) (*Ledger, error) {
 			asset.Subject, asset.Place = c.anonymous(asset.Subject, asset.Place)
 			c.addAsset(&asset)
 		}
+		lives = append(lives, l.Lives...)
 		sum.Scalings = append(sum.Scalings, l.Scalings...)
 		sum.Warnings = append(sum.Warnings, l.Warnings...)
 	}
+	sum.Lives = joinLives(lives)
 	slices.SortFunc(sum.Scalings, compareScalings)
 	sum.Warnings = addWarnings(sum.Warnings)
 	c.finish(sum)

@@ -7,43 +7,103 @@ import (
 	"strconv"
 )
 
-// scaleColumns are what is counted, of workloads and of nodes.
-var scaleColumns = []string{"ups", "downs", "added", "removed", "least", "most"}
+// scaleRow is a row of CSV by column; columns that it doesn't have are empty.
+type scaleRow map[string]string
 
-func (l *ScaleLine) counts() []int64 {
-	return []int64{l.Ups, l.Downs, l.Added, l.Removed, l.Least, l.Most}
+// scaleColumns are the columns of CSV: names, events, money, and creep.
+func scaleColumns() []string {
+	columns := []string{
+		"kind", "from", "cluster", "namespace", "controller", "node", "provider_id", "class", "came_at", "left_at",
+		"ups", "downs", "added", "removed", "least", "most", "unused", "idle", "widening",
+	}
+	for _, resource := range []string{"cpu", "ram"} {
+		for _, name := range creepColumns() {
+			columns = append(columns, resource+"_"+name)
+		}
+	}
+	return columns
 }
 
-// cells are the rows of workloads and then of nodes; nodes came in "added" and left in "removed".
-func (e *ScaleEvents) cells() (rows [][]string) {
+func creepColumns() []string {
+	return []string{
+		"steps", "request_first", "request_last", "request_per_30_days", "usage_first", "usage_last", "usage_per_30_days",
+		"ratio_first", "ratio_last", "coverage_first", "coverage_last",
+	}
+}
+
+func (g *CreepGrowth) values() []float64 {
+	return []float64{
+		float64(g.Steps), g.Request.First, g.Request.Last, g.Request.Per30Days, g.Usage.First, g.Usage.Last, g.Usage.Per30Days,
+		g.Ratio.First, g.Ratio.Last, g.Coverage.First, g.Coverage.Last,
+	}
+}
+
+// scaleRows are those of workloads, nodes of clusters, classes of nodes, changes of nodes, and creep. Nodes came in "added" and left in "removed".
+func (e *ScaleEvents) scaleRows() (rows []scaleRow) {
+	count := func(n int64) string { return strconv.FormatInt(n, 10) }
 	for i := range e.Workloads {
 		l := &e.Workloads[i]
-		row := []string{"workload", l.From.String(), l.Cluster, l.Namespace, l.Controller}
-		for _, n := range l.counts() {
-			row = append(row, strconv.FormatInt(n, 10))
+		rows = append(rows, scaleRow{
+			"kind": "workload", "from": l.From.String(), "cluster": l.Cluster, "namespace": l.Namespace, "controller": l.Controller,
+			"ups": count(l.Ups), "downs": count(l.Downs), "added": count(l.Added), "removed": count(l.Removed),
+			"least": count(l.Least), "most": count(l.Most), "unused": l.Unused.String(),
+		})
+	}
+	for i := range e.Nodes {
+		rows = append(rows, e.Nodes[i].row("nodes"))
+	}
+	for i := range e.Classes {
+		rows = append(rows, e.Classes[i].row("class"))
+	}
+	for _, c := range e.Changes {
+		row := scaleRow{"kind": "node", "cluster": c.Cluster, "node": c.Node, "provider_id": c.ProviderID, "class": c.Class}
+		for column, t := range map[string]*Time{"came_at": c.Came, "left_at": c.Left} {
+			if t != nil {
+				row[column] = t.String()
+			}
 		}
 		rows = append(rows, row)
 	}
-	for _, n := range e.Nodes {
-		rows = append(rows, []string{
-			"nodes", n.From.String(), n.Cluster, "", "", "", "",
-			strconv.FormatInt(n.Came, 10), strconv.FormatInt(n.Left, 10), "", strconv.FormatInt(n.Most, 10),
-		})
+	for i := range e.Creep.Workloads {
+		rows = append(rows, e.Creep.Workloads[i].row())
 	}
 	return rows
 }
 
-// WriteCSV writes a row for each workload, and for the nodes of each cluster, in a step.
+func (n *NodeEvents) row(kind string) scaleRow {
+	return scaleRow{
+		"kind": kind, "from": n.From.String(), "cluster": n.Cluster, "class": n.Class, "added": strconv.FormatInt(n.Came, 10),
+		"removed": strconv.FormatInt(n.Left, 10), "most": strconv.FormatInt(n.Most, 10), "idle": n.Idle.String(),
+	}
+}
+
+func (l *CreepLine) row() scaleRow {
+	row := scaleRow{"kind": "creep", "cluster": l.Cluster, "namespace": l.Namespace, "controller": l.Controller, "widening": l.Widening.String()}
+	for resource, g := range map[string]*CreepGrowth{"cpu": l.CPU, "ram": l.RAM} {
+		if g == nil {
+			continue
+		}
+		values := g.values()
+		for i, name := range creepColumns() {
+			row[resource+"_"+name] = strconv.FormatFloat(values[i], 'f', -1, 64)
+		}
+	}
+	return row
+}
+
+// WriteCSV writes a row for each line of any kind.
 func (e *ScaleEvents) WriteCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
-	if err := c.Write(append([]string{"kind", "from", "cluster", "namespace", "controller"}, scaleColumns...)); err != nil {
+	columns := scaleColumns()
+	if err := c.Write(columns); err != nil {
 		return err
 	}
-	for _, row := range e.cells() {
-		for i, s := range row {
-			row[i] = harmless(s)
+	cells := make([]string, len(columns))
+	for _, row := range e.scaleRows() {
+		for i, column := range columns {
+			cells[i] = harmless(row[column])
 		}
-		if err := c.Write(row); err != nil {
+		if err := c.Write(cells); err != nil {
 			return err
 		}
 	}
@@ -51,21 +111,19 @@ func (e *ScaleEvents) WriteCSV(w io.Writer) error {
 	return c.Error()
 }
 
-// WriteTable writes the same for people.
+// tableRows is how many lines of changes and creep a table has: those that matter most. CSV and JSON have all.
+const tableRows = 20
+
+// WriteTable writes four tables for people: workloads, nodes, who came and left last, and what grew most.
 func (e *ScaleEvents) WriteTable(w io.Writer) error {
-	var t grid
-	t.columns(false, "KIND", "FROM", "CLUSTER", "NAMESPACE", "CONTROLLER")
-	t.columns(true, "UPS", "DOWNS", "ADDED", "REMOVED", "LEAST", "MOST")
-	for _, row := range e.cells() {
-		for i := range 5 {
-			row[i] = word(row[i])
+	places := decimals(e.Idle.Plus(e.Unused))
+	for _, part := range []func(io.Writer, int) error{e.writeWorkloads, e.writeNodes, e.writeChanges, e.writeCreep} {
+		if err := part(w, places); err != nil {
+			return err
 		}
-		t.rows = append(t.rows, row)
 	}
-	if err := t.write(w); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\n%s to %s\n", e.Window.From, e.Window.To)
+	_, err := fmt.Fprintf(w, "%s to %s, %s; headroom: idle %s + unused %s = %s\n", e.Window.From, e.Window.To, e.Currency,
+		fixed(e.Idle, places), fixed(e.Unused, places), fixed(e.Idle.Plus(e.Unused), places))
 	if err == nil {
 		err = e.Part.write(w)
 	}
@@ -74,5 +132,136 @@ func (e *ScaleEvents) WriteTable(w io.Writer) error {
 			_, err = fmt.Fprintln(w, "warning:", warning)
 		}
 	}
+	return err
+}
+
+// short is the time without seconds and zone.
+func (t Time) short() string { return t.String()[:len("2006-01-02T15:04")] }
+
+// stepped are columns that begin with the step, where there are steps.
+func (e *ScaleEvents) stepped(t *grid, text ...string) {
+	if e.Step != StepNone {
+		t.columns(false, "FROM")
+	}
+	t.columns(false, text...)
+}
+
+func (e *ScaleEvents) steppedRow(t *grid, from Time, text, numbers []string) {
+	var row []string
+	if e.Step != StepNone {
+		row = append(row, from.short())
+	}
+	for _, s := range text {
+		row = append(row, word(s))
+	}
+	t.rows = append(t.rows, append(row, numbers...))
+}
+
+func (e *ScaleEvents) writeWorkloads(w io.Writer, places int) error {
+	var t grid
+	e.stepped(&t, "CLUSTER", "NAMESPACE", "CONTROLLER")
+	t.columns(true, "UPS", "DOWNS", "ADDED", "REMOVED", "LEAST", "MOST", "UNUSED")
+	for i := range e.Workloads {
+		l := &e.Workloads[i]
+		numbers := make([]string, 0, 7)
+		for _, n := range []int64{l.Ups, l.Downs, l.Added, l.Removed, l.Least, l.Most} {
+			if l.Ups+l.Downs == 0 {
+				numbers = append(numbers, "")
+				continue
+			}
+			numbers = append(numbers, strconv.FormatInt(n, 10))
+		}
+		e.steppedRow(&t, l.From, []string{l.Cluster, l.Namespace, l.Controller}, append(numbers, fixed(l.Unused, places)))
+	}
+	return t.section(w, "Workloads: changes of replicas, and what was asked for and not used")
+}
+
+func (e *ScaleEvents) writeNodes(w io.Writer, places int) error {
+	var t grid
+	e.stepped(&t, "CLUSTER", "CLASS")
+	t.columns(true, "CAME", "LEFT", "MOST", "IDLE")
+	add := func(n *NodeEvents, class string) {
+		e.steppedRow(&t, n.From, []string{n.Cluster, class},
+			[]string{strconv.FormatInt(n.Came, 10), strconv.FormatInt(n.Left, 10), strconv.FormatInt(n.Most, 10), fixed(n.Idle, places)})
+	}
+	classes := e.Classes
+	for i := range e.Nodes {
+		n := &e.Nodes[i]
+		add(n, "all")
+		for len(classes) > 0 && classes[0].From == n.From && classes[0].Cluster == n.Cluster {
+			add(&classes[0], classes[0].Class)
+			classes = classes[1:]
+		}
+	}
+	return t.section(w, "Nodes: who came and left, and what was nobody's")
+}
+
+func (e *ScaleEvents) writeChanges(w io.Writer, _ int) error {
+	var t grid
+	t.columns(false, "CAME", "LEFT", "CLUSTER", "NODE", "CLASS")
+	last := e.Changes[max(0, len(e.Changes)-tableRows):]
+	for _, c := range last {
+		row := []string{"-", "-", word(c.Cluster), word(c.Node), word(c.Class)}
+		for i, at := range []*Time{c.Came, c.Left} {
+			if at != nil {
+				row[i] = at.short()
+			}
+		}
+		t.rows = append(t.rows, row)
+	}
+	return t.section(w, shown("Nodes that came or left", "the last", len(last), len(e.Changes)))
+}
+
+func (e *ScaleEvents) writeCreep(w io.Writer, places int) error {
+	var t grid
+	t.columns(false, "CLUSTER", "NAMESPACE", "CONTROLLER")
+	t.columns(true, "CORES REQ", "/30D", "USED", "/30D", "RATIO", "GiB REQ", "/30D", "USED", "/30D", "RATIO", "WIDENING")
+	first := e.Creep.Workloads[:min(tableRows, len(e.Creep.Workloads))]
+	for i := range first {
+		l := &first[i]
+		row := []string{word(l.Cluster), word(l.Namespace), word(l.Controller)}
+		row = append(append(row, l.CPU.cells(1)...), l.RAM.cells(1<<30)...)
+		t.rows = append(t.rows, append(row, strconv.FormatFloat(float64(l.Widening), 'f', places, 64)))
+	}
+	title := fmt.Sprintf("Requests against usage by %s, first to last, and the growth in 30 days; widening is what the gap costs more in 30 days", e.Creep.Step)
+	title = shown(title, "the widest", len(first), len(e.Creep.Workloads))
+	if e.Creep.LeftOut > 0 {
+		title += fmt.Sprintf("; %d are left out that are known of less than %d whole steps", e.Creep.LeftOut, MinCreepSteps)
+	}
+	return t.section(w, title)
+}
+
+// cells are those of a table, in so many units.
+func (g *CreepGrowth) cells(unit float64) []string {
+	if g == nil {
+		return []string{"", "", "", "", ""}
+	}
+	var cells []string
+	for _, growth := range []*Growth{&g.Request, &g.Usage} {
+		cells = append(cells, fmt.Sprintf("%.2f→%.2f", growth.First/unit, growth.Last/unit), fmt.Sprintf("%+.2f", growth.Per30Days/unit))
+	}
+	return append(cells, fmt.Sprintf("%.1f→%.1f", g.Ratio.First, g.Ratio.Last))
+}
+
+// shown is a title that says how many of all rows are shown.
+func shown(title, which string, n, all int) string {
+	if n == all {
+		return title
+	}
+	return fmt.Sprintf("%s; %s %d of %d", title, which, n, all)
+}
+
+// section writes a title and the rows, unless there are none.
+func (t *grid) section(w io.Writer, title string) error {
+	if len(t.rows) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w, title); err != nil {
+		return err
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
 	return err
 }

@@ -8,21 +8,13 @@ import (
 	"github.com/varve-io/varve/pkg/cost"
 )
 
-// Two hours: web goes 2 → 5, then 5 → 4 → 3; a node comes in the second hour. What a namespace is called is neither a formula nor a command.
+// Three hours of scale events, and five days of creep. What a namespace or a node is called is neither a formula nor a command.
 func TestScaleFormats(t *testing.T) {
-	e := &cost.ScaleEvents{
-		Window: cost.Window{From: start, To: start + 2*hour}, Step: cost.StepHour,
-		Workloads: []cost.ScaleLine{
-			{From: start, Cluster: "prod", Namespace: "shop", Controller: "Deployment/web", Ups: 1, Added: 3, Least: 2, Most: 5},
-			{From: start + hour, Cluster: "prod", Namespace: "=cmd()", Controller: "Deployment/\x1b[2J", Ups: 1, Added: 1, Most: 1},
-			{From: start + hour, Cluster: "prod", Namespace: "shop", Controller: "Deployment/web", Downs: 2, Removed: 2, Least: 3, Most: 5},
-		},
-		Nodes: []cost.NodeEvents{
-			{From: start, Cluster: "prod", Most: 1},
-			{From: start + hour, Cluster: "prod", Came: 1, Most: 2},
-		},
-		Warnings: []cost.Warning{{Name: cost.NodesUnnamed, Count: 3}},
-	}
+	b := bookOf(t, smallBook)
+	e := scales(t, cost.Query{From: start, To: start + 3*hour, Step: cost.StepHour}, b, threeHours(t)...)
+	e.Creep = scales(t, cost.Query{From: start, To: start + 5*day}, b, creepingDays(t)...).Creep
+	e.Workloads[1].Namespace, e.Changes[0].Node = "=cmd()", "\x1b[2J"
+	e.Warnings = []cost.Warning{{Name: cost.HoursMissing, Count: 3}}
 	for format, file := range map[string]string{"json": "scales.json", "csv": "scales.csv", "table": "scales.txt"} {
 		var out bytes.Buffer
 		if err := e.Write(&out, format); err != nil {

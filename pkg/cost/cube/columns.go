@@ -21,8 +21,19 @@ func ReportColumns(level Level, by []string) Columns {
 	return Columns{Items: without(itemTable(), drop), Bill: without(billTable(), drop), Warnings: nil}
 }
 
-// ScaleColumns are the columns that scale events have to read of hours.
-func ScaleColumns() Columns { return Columns{Nodes: nil, Scalings: nil, Warnings: nil} }
+// ScaleColumns are the columns that scale events have to read.
+func ScaleColumns(level Level) Columns {
+	c := ReportColumns(level, []string{"cluster", "namespace", "controller"})
+	c[Scalings] = nil
+	if level == HourLevel {
+		delete(c, Shares)
+		delete(c, Assets)
+	} else {
+		delete(c, Bill)
+		c[Lives] = nil
+	}
+	return c
+}
 
 // namesWithout are the columns of owners' names that no dimension asks for.
 func namesWithout(by []string) (drop []string) {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	formatVersion = 1
+	formatVersion = 2
 	// metadataKey is where a file's description stands among Parquet's key-value metadata.
 	metadataKey = "varve.cost"
 	// maxRows bounds the rows of one period in one table.
@@ -82,7 +82,7 @@ func open(ctx context.Context, table Table, src Source) (*File, error) {
 	if err := json.Unmarshal([]byte(text), &f.description); err != nil {
 		return nil, damaged("%s: %w", metadataKey, err)
 	}
-	if f.Version > formatVersion {
+	if f.Version > 0 && f.Version != formatVersion {
 		return nil, fmt.Errorf("%w: format %d, %d is supported", ErrVersion, f.Version, formatVersion)
 	}
 	return f, f.check(table)

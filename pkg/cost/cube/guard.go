@@ -27,8 +27,8 @@ const (
 var (
 	// ErrDamaged is wrapped by errors about a file that can't be what was written, or is something else.
 	ErrDamaged = errors.New("damaged cost cube")
-	// ErrVersion is wrapped by errors about a file of a newer Varve.
-	ErrVersion = errors.New("cost cube written by a newer version")
+	// ErrVersion is wrapped by errors about a file in the format of another Varve.
+	ErrVersion = errors.New("cost cube written by another version")
 )
 
 func damaged(format string, args ...any) error {

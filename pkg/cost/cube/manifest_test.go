@@ -112,16 +112,17 @@ func TestManifestRefusesWhatCannotBe(t *testing.T) {
 		want error
 	}{
 		"no JSON":           {`x`, ErrDamaged},
-		"newer":             {`{"version":2,"tenant":"t"}`, ErrVersion},
+		"newer":             {`{"version":3,"tenant":"t"}`, ErrVersion},
+		"older":             {`{"version":1,"tenant":"t"}`, ErrVersion},
 		"no version":        {`{"tenant":"t"}`, ErrDamaged},
-		"another's":         {`{"version":1,"tenant":"u"}`, ErrDamaged},
-		"days in disorder":  {`{"version":1,"tenant":"t","days":[{"start":86400000,"closed":1},{"start":0,"closed":1}]}`, ErrDamaged},
-		"no midnight":       {`{"version":1,"tenant":"t","days":[{"start":1,"closed":1}]}`, ErrDamaged},
-		"dirty, not closed": {`{"version":1,"tenant":"t","days":[{"start":0,"closed":1,"dirty":2}]}`, ErrDamaged},
-		"dirty and frozen":  {`{"version":1,"tenant":"t","days":[{"start":0,"closed":1,"dirty":1,"frozen":1}]}`, ErrDamaged},
-		"rolled up in part": {`{"version":1,"tenant":"t","days":[{"start":0,"closed":1,"rolled_up":true}]}`, ErrDamaged},
-		"elsewhere":         {`{"version":1,"tenant":"t","objects":[{"name":"../../u/x.parquet","size":1}]}`, ErrDamaged},
-		"deletes blocks":    {`{"version":1,"tenant":"t","removed":[{"name":"../x/index"}]}`, ErrDamaged},
+		"another's":         {`{"version":2,"tenant":"u"}`, ErrDamaged},
+		"days in disorder":  {`{"version":2,"tenant":"t","days":[{"start":86400000,"closed":1},{"start":0,"closed":1}]}`, ErrDamaged},
+		"no midnight":       {`{"version":2,"tenant":"t","days":[{"start":1,"closed":1}]}`, ErrDamaged},
+		"dirty, not closed": {`{"version":2,"tenant":"t","days":[{"start":0,"closed":1,"dirty":2}]}`, ErrDamaged},
+		"dirty and frozen":  {`{"version":2,"tenant":"t","days":[{"start":0,"closed":1,"dirty":1,"frozen":1}]}`, ErrDamaged},
+		"rolled up in part": {`{"version":2,"tenant":"t","days":[{"start":0,"closed":1,"rolled_up":true}]}`, ErrDamaged},
+		"elsewhere":         {`{"version":2,"tenant":"t","objects":[{"name":"../../u/x.parquet","size":1}]}`, ErrDamaged},
+		"deletes blocks":    {`{"version":2,"tenant":"t","removed":[{"name":"../x/index"}]}`, ErrDamaged},
 	} {
 		if _, err := decodeManifest(m.Tenant, enc.EncodeAll([]byte(c.text), nil)); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)

@@ -37,6 +37,8 @@ func openRollUpTable(f *File, names []string) (filler[cost.Ledger], error) {
 		return fillerOf(f, names, itemTable(), itemsInto)
 	case Bill:
 		return fillerOf(f, names, billTable(), billInto)
+	case Lives:
+		return fillerOf(f, names, lifeTable(), func(l *cost.Ledger, rows []cost.NodeLife) error { l.Lives = rows; return nil })
 	case Scalings:
 		return fillerOf(f, names, scalingTable("period"), func(l *cost.Ledger, rows []cost.Scaling) error { l.Scalings = rows; return nil })
 	case Warnings:
@@ -145,7 +147,7 @@ func billInto(l *cost.Ledger, rows []billRow) error {
 }
 
 // WriteRollUp writes one table of roll-ups: the periods of the older file, or none if old is nil, and the ledgers, which replace those of
-// the same start. Ledgers must be roll-ups: pods and the names of nodes are not written. Bytes are as of WriteHours.
+// the same start. Ledgers must be roll-ups: pods are not written, names of nodes only as lives. Bytes are as of WriteHours.
 func WriteRollUp(ctx context.Context, out io.Writer, name Table, old Source, ledgers []*cost.Ledger) error {
 	for _, l := range ledgers {
 		if l.Method != "" && l.Method != cost.MaxRequestUsage {
@@ -161,6 +163,8 @@ func WriteRollUp(ctx context.Context, out io.Writer, name Table, old Source, led
 		return writeLedgers(ctx, out, itemTable(), f, ledgers, itemRows)
 	case Bill:
 		return writeLedgers(ctx, out, billTable(), f, ledgers, billRows)
+	case Lives:
+		return writeLedgers(ctx, out, lifeTable(), f, ledgers, func(l *cost.Ledger) ([]cost.NodeLife, error) { return l.Lives, nil })
 	case Scalings:
 		return writeLedgers(ctx, out, scalingTable("period"), f, ledgers, func(l *cost.Ledger) ([]cost.Scaling, error) { return l.Scalings, nil })
 	case Warnings:

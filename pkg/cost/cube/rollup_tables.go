@@ -12,10 +12,11 @@ import (
 const (
 	Items Table = "items" // what the law made of workloads and nodes
 	Bill  Table = "bill"  // what is paid for, counted without a look at items
+	Lives Table = "lives" // when which node was there
 )
 
 // RollUpTables are the tables of a roll-up.
-func RollUpTables() []Table { return []Table{Items, Bill, Scalings, Warnings} }
+func RollUpTables() []Table { return []Table{Items, Bill, Lives, Scalings, Warnings} }
 
 // itemRow is an item with its names.
 type itemRow struct {
@@ -137,6 +138,19 @@ func billTable() *table[billRow] {
 			"gpu_capacity_gpu_us", "gpu_allocatable_gpu_us", "gpu_blind_gpu_us", "gpu_used_gpu_us",
 			"amount", "network_received_bytes", "network_sent_bytes", "disk_read_bytes", "disk_written_bytes"),
 		numbers(func(i int) func(*row) *int64 { return func(r *row) *int64 { return &r.Times[i] } }, "up_ms", "blind_ms"))
+}
+
+func lifeTable() *table[cost.NodeLife] {
+	type row = cost.NodeLife
+	return newTable(Lives, []column[row]{
+		period[row]("period"),
+		text("cluster", func(r *row) *string { return &r.Cluster }),
+		text("node", func(r *row) *string { return &r.Name }),
+		text("provider_id", func(r *row) *string { return &r.Provider }),
+		instant("start_time", func(r *row) *int64 { return &r.From }),
+		instant("end_time", func(r *row) *int64 { return &r.To }),
+		text("node_class", func(r *row) *string { return &r.Class }),
+	})
 }
 
 // Ledgers count in 128 bits. Columns have 64, which every engine reads as numbers and adds up exactly. So a larger quantity is spread over

@@ -46,6 +46,11 @@ func randomDay(t testing.TB, r *rand.Rand, names *cost.Names, from int64) *cost.
 		l.Assets = append(l.Assets, a)
 		l.Warnings = append(l.Warnings, cost.Warning{Name: fmt.Sprint(r.IntN(5)), Count: 1})
 		l.Scalings = append(l.Scalings, cost.Scaling{Cluster: fmt.Sprint(r.IntN(5)), At: from, Before: r.Int64N(5), After: 1})
+		var n cost.NodeLife
+		fill(r, reflect.ValueOf(&n).Elem())
+		n.From = from + r.Int64N(dayMillis/2)
+		n.To = n.From + 1 + r.Int64N(dayMillis/2)
+		l.Lives = append(l.Lives, n)
 	}
 	sum, err := cost.RollUp(l.From, l.To, l)
 	if err != nil {
@@ -59,6 +64,7 @@ type named struct {
 	From, To int64
 	Items    []namedItem
 	Assets   []namedAsset
+	Lives    []cost.NodeLife
 	Scalings []cost.Scaling
 	Warnings []cost.Warning
 }
@@ -76,7 +82,7 @@ type namedAsset struct {
 }
 
 func withNames(l *cost.Ledger) named {
-	n := named{From: l.From, To: l.To, Scalings: append([]cost.Scaling{}, l.Scalings...), Warnings: append([]cost.Warning{}, l.Warnings...)}
+	n := named{From: l.From, To: l.To, Lives: append([]cost.NodeLife{}, l.Lives...), Scalings: append([]cost.Scaling{}, l.Scalings...), Warnings: append([]cost.Warning{}, l.Warnings...)}
 	for _, i := range l.Items {
 		s, p := *l.Names.SubjectOf(i.Subject), *l.Names.PlaceOf(i.Place)
 		i.Subject, i.Place = 0, 0

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	manifestVersion = 1
+	manifestVersion = 2
 	// maxManifest bounds a manifest, before and after compression.
 	maxManifest = 256 << 20
 )
@@ -115,10 +115,10 @@ func decodeManifest(id tenant.ID, data []byte) (*Manifest, error) {
 		return nil, damaged("%w", err)
 	}
 	switch {
-	case j.Version > manifestVersion:
-		return nil, fmt.Errorf("%w: format %d, %d is supported", ErrVersion, j.Version, manifestVersion)
 	case j.Version < 1:
 		return nil, damaged("format %d", j.Version)
+	case j.Version != manifestVersion:
+		return nil, fmt.Errorf("%w: format %d, %d is supported", ErrVersion, j.Version, manifestVersion)
 	case j.Tenant != id.String():
 		return nil, damaged("it is that of tenant %q", j.Tenant)
 	}

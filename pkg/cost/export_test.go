@@ -1,0 +1,12 @@
+package cost
+
+import "github.com/varve-io/varve/pkg/cost/money"
+
+// UnusedAmount is Unused before it was rounded.
+func (l *Line) UnusedAmount() money.Amount { return l.unused }
+
+// Amount is Unused before it was rounded.
+func (l *ScaleLine) Amount() money.Amount { return l.unused }
+
+// Amount is Idle before it was rounded.
+func (n *NodeEvents) Amount() money.Amount { return n.idle }
