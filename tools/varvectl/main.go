@@ -41,7 +41,7 @@ const usage = `usage:
   varvectl cost report       [options]                  what clusters cost, and whose that was, out of blocks or, with -url, of a server
   varvectl cost assets       [options]                  what was paid for: nodes, volumes, load balancers
   varvectl cost utilization  [options]                  how much of the nodes was requested, held and used
-  varvectl cost scale-events [options]                  how often workloads and nodes came and went
+  varvectl cost scale-events [options]                  how often workloads and nodes came and went, what headroom cost
   varvectl cost verify       [options]                  add up again every line of the bill, in several groupings
   varvectl explain-write  TENANT [-url=URL,...]         why a tenant's writes were limited or dropped; name each distributor
   varvectl certs          DIR NAME...                   make certificates for a cluster's members, named by host or address
