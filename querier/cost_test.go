@@ -53,7 +53,14 @@ func rows(t *testing.T, format, body string) (all []string) {
 	if err := json.Unmarshal([]byte(body), &a); err != nil {
 		t.Fatalf("%v: %.300s", err, body)
 	}
-	for _, list := range []string{"lines", "assets", "workloads", "nodes"} {
+	var creep struct{ Workloads json.RawMessage }
+	if a["creep"] != nil {
+		if err := json.Unmarshal(a["creep"], &creep); err != nil {
+			t.Fatal(err)
+		}
+		a["creep"] = creep.Workloads
+	}
+	for _, list := range []string{"lines", "assets", "workloads", "nodes", "classes", "changes", "creep"} {
 		var lines []json.RawMessage
 		if a[list] != nil {
 			if err := json.Unmarshal(a[list], &lines); err != nil {
