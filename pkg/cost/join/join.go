@@ -68,6 +68,7 @@ func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
 		clusters:   map[string]*clusterFacts{},
 		volumes:    map[assetName]*asset{},
 		balancers:  map[assetName]*asset{},
+		addresses:  map[addressName][]*nodeSet{},
 		starts:     map[uint64]int64{},
 		warnings:   warnings{},
 	}
@@ -91,6 +92,7 @@ type joiner struct {
 	volumes    map[assetName]*asset
 	balancers  map[assetName]*asset
 	scalings   []cost.Scaling
+	addresses  map[addressName][]*nodeSet
 	starts     map[uint64]int64 // of containers that started around the hour, by hash of their cgroup
 	warnings   warnings
 }

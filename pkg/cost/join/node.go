@@ -33,6 +33,7 @@ type node struct {
 	segments              []segment // of the slot, in which it is up and nothing about it changes
 	blind                 []span    // without facts of its pods
 	capacity, allocatable [resources][]quantity.Level
+	meters                map[sourceID]*meter
 }
 
 func (j *joiner) nodeSet(f fact) *nodeSet {
@@ -96,6 +97,7 @@ func (j *joiner) nodeInfo(f fact) {
 	n := s.nodes[i]
 	n.first, n.last = min(n.first, f.first()), max(n.last, f.end())
 	n.bridge = max(n.bridge, f.bridge)
+	j.address(f.cluster, f.labels.Get("internal_ip"), s)
 	j.cluster(s.cluster).nodes = true
 }
 
@@ -194,7 +196,8 @@ func (n *node) settleBlind(seenInCluster []span) {
 // rows has one for each segment.
 func (n *node) rows() []cost.Node {
 	var out []cost.Node
-	for _, s := range n.segments {
+	cpu, ram := n.best(func(m *meter) int64 { return m.cpuKnown }), n.best(func(m *meter) int64 { return m.ramKnown })
+	for i, s := range n.segments {
 		row := cost.Node{Cluster: n.cluster, Name: n.name, Provider: n.provider, Labels: s.labels, From: s.from, To: s.to, Up: s.length()}
 		describe(&row)
 		var blind []span
@@ -207,6 +210,9 @@ func (n *node) rows() []cost.Node {
 		row.CPU = n.of(cpuResource, s.span, blind, quantity.Bytes.Micros)
 		row.RAM = n.of(ramResource, s.span, blind, quantity.Bytes.Seconds)
 		row.GPU = n.of(gpuResource, s.span, blind, quantity.Bytes.Micros)
+		if cpu != nil {
+			row.CPU.Used, row.RAM.Used = cpu.cpu[i], ram.ram[i].Seconds()
+		}
 		out = append(out, row)
 	}
 	return out

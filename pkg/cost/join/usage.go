@@ -27,8 +27,8 @@ type source struct {
 	series.Chunked
 }
 
-// meter is a metric of usage and what becomes of it.
-type meter struct {
+// usageOf is a metric of usage and what becomes of it.
+type usageOf struct {
 	metric   string
 	matchers []*labels.Matcher
 	// group is the container and part that a series is of; ok is false for what must not be counted.
@@ -46,7 +46,7 @@ func (j *joiner) readUsage() error {
 	whole := func(f *fields) (container, part string, ok bool) {
 		return f.container, "", f.cpu == "" || f.cpu == "total"
 	}
-	for _, m := range []meter{
+	for _, m := range []usageOf{
 		{"container_cpu_usage_seconds_total", isContainer, whole, j.addCPU},
 		{"container_memory_working_set_bytes", isContainer, whole, j.addRAM},
 		{"container_fs_reads_bytes_total", isContainer, byDevice, j.adder(read)},
@@ -60,11 +60,11 @@ func (j *joiner) readUsage() error {
 			return err
 		}
 	}
-	return nil
+	return j.readMeters()
 }
 
 // usage streams one metric, and calls add with all sources of each group.
-func (j *joiner) usage(m meter) error {
+func (j *joiner) usage(m usageOf) error {
 	w := j.around(nearMargin)
 	counts, err := j.count(w, m)
 	if err != nil {
@@ -105,7 +105,7 @@ func (j *joiner) usage(m meter) error {
 }
 
 // addAll adds what of the sources has samples: that chunks of others may reach into the window must not show.
-func (j *joiner) addAll(m meter, k groupKey, all []source) error {
+func (j *joiner) addAll(m usageOf, k groupKey, all []source) error {
 	w := j.around(nearMargin)
 	w.most = 1
 	var failed error
@@ -121,7 +121,7 @@ func (j *joiner) addAll(m meter, k groupKey, all []source) error {
 }
 
 // count says how many series each group has, from their labels.
-func (j *joiner) count(w window, m meter) (map[groupKey]int32, error) {
+func (j *joiner) count(w window, m usageOf) (map[groupKey]int32, error) {
 	counts := map[groupKey]int32{}
 	q := series.Query{MinTime: w.from, MaxTime: w.to - 1, SkipChunks: true}
 	err := j.eachOf(q, m.metric, m.matchers, func(c series.Chunked) error {
@@ -153,7 +153,7 @@ func (j *joiner) keepKey(k groupKey) groupKey {
 }
 
 // group reads the fields; ok is false if the series is none of a known pod, or must not be counted.
-func (j *joiner) group(m meter, ls labels.Labels) (groupKey, bool) {
+func (j *joiner) group(m usageOf, ls labels.Labels) (groupKey, bool) {
 	f := &j.fields
 	f.read(ls, j.ClusterLabel)
 	container, part, ok := m.group(f)
