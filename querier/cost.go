@@ -67,6 +67,7 @@ const NextHeader = "Varve-Cost-Next"
 // costFormats are the formats of answers, and their media types.
 var costFormats = map[string]string{
 	"json": "application/json", "csv": "text/csv; charset=utf-8", "table": "text/plain; charset=utf-8",
+	"parquet": "application/vnd.apache.parquet",
 }
 
 // parseCosts reads a question and the format of its answer. A parameter that isn't known would be heeded by nobody, so it is refused.
@@ -80,7 +81,7 @@ func parseCosts(verb cost.Verb, form url.Values) (*cost.Question, string, error)
 		}
 	}
 	format := cmp.Or(form.Get("format"), "json")
-	if err := cost.CheckFormat(format); err != nil {
+	if err := verb.CheckFormat(format); err != nil {
 		return nil, "", err
 	}
 	question, err := cost.ParseQuestion(verb, form.Get)

@@ -148,6 +148,28 @@ func TestPagesAreOfOneAnswer(t *testing.T) {
 	}
 }
 
+// Parquet comes as such, the same each time.
+func TestCostParquet(t *testing.T) {
+	s := newCostSite(t)
+	for _, verb := range []string{"report", "assets", "utilization"} {
+		question := s.url + "/api/v1/cost/" + verb + "?format=parquet&" + window(costBegin, costBegin+hour)
+		resp, err := http.Get(question)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, again, _ := s.page(strings.TrimPrefix(question, s.url+"/api/v1/cost/"))
+		if kind := resp.Header.Get("Content-Type"); kind != "application/vnd.apache.parquet" || again != string(body) || len(body) < 1000 ||
+			again[:4] != "PAR1" || again[len(again)-4:] != "PAR1" {
+			t.Errorf("%s: %d bytes of %s, then %d", verb, len(body), kind, len(again))
+		}
+	}
+}
+
 // An error says which parameter is wrong, and what it may be.
 func TestCostParameters(t *testing.T) {
 	s := newCostSite(t)
@@ -169,6 +191,8 @@ func TestCostParameters(t *testing.T) {
 		"report?" + w + "&format=xml":                            "format: there is no \\\"xml\\\", but json, csv",
 		"report?" + w + "&groupby=pod":                           "groupby: there is no such parameter, but window, step, by",
 		"report?" + w + "&by=pod&by=node":                        "by: it is there 2 times",
+		"scale-events?" + w + "&format=parquet":                  "format: scale-events have no parquet",
+		"assets?" + w + "&share=idle%3Deven":                     "share: nothing is shared in assets",
 		"assets?" + w + "&by=pod":                                "by: there is no \\\"pod\\\", but asset, class and cluster",
 		"utilization?" + w + "&by=pod":                           "by: there is no \\\"pod\\\", but asset, class and cluster",
 	} {

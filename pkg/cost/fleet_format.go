@@ -1,11 +1,9 @@
 package cost
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/varve-io/varve/pkg/cost/money"
 )
@@ -94,17 +92,24 @@ func (l *FleetLine) quantities() []namedQuantity {
 
 // MarshalJSON is the format of docs/cost.md.
 func (f *Fleet) MarshalJSON() ([]byte, error) {
-	j := fleetJSON{
-		Currency: f.Currency, Window: f.Window, Step: f.Step, Total: f.Total, Hash: f.Hash, Assets: make([]fleetLineJSON, len(f.Lines)),
+	j := f.json()
+	j.Assets = make([]fleetLineJSON, len(f.Lines))
+	for i, l := range f.Lines {
+		j.Assets[i] = l.json(f.Step)
+	}
+	return json.Marshal(j)
+}
+
+// json is all but the lines.
+func (f *Fleet) json() *fleetJSON {
+	j := &fleetJSON{
+		Currency: f.Currency, Window: f.Window, Step: f.Step, Total: f.Total, Hash: f.Hash,
 		Next: f.Next, Warnings: f.Warnings,
 	}
 	if j.Warnings == nil {
 		j.Warnings = []Warning{}
 	}
-	for i, l := range f.Lines {
-		j.Assets[i] = l.json(f.Step)
-	}
-	return json.Marshal(j)
+	return j
 }
 
 func (l *FleetLine) json(step Step) fleetLineJSON {
@@ -129,39 +134,6 @@ func (l *FleetLine) json(step Step) fleetLineJSON {
 		}
 	}
 	return j
-}
-
-// WriteCSV writes the lines. amount is of byte-seconds of volumes, else of milliseconds.
-func (f *Fleet) WriteCSV(w io.Writer) error {
-	c := csv.NewWriter(w)
-	header := []string{
-		"kind", "from", "cluster", "name", "provider_id", "type", "region", "zone", "spot", "namespace", "claim", "cost", "overhead",
-		"up_milliseconds", "blind_milliseconds",
-	}
-	for _, q := range (&FleetLine{}).quantities() {
-		header = append(header, q.name)
-	}
-	header[len(header)-1] = "amount"
-	if err := c.Write(header); err != nil {
-		return err
-	}
-	for _, l := range f.Lines {
-		p := &l.Place
-		row := []string{string(p.Kind), l.From.String()}
-		for _, s := range []string{p.Cluster, p.Name, p.Provider, p.Type, p.Region, p.Zone} {
-			row = append(row, harmless(s))
-		}
-		row = append(row, strconv.FormatBool(p.Spot), harmless(l.Namespace), harmless(l.Claim), l.Cost.String(), l.Overhead.String(),
-			strconv.FormatInt(l.Sum.Up, 10), strconv.FormatInt(l.Sum.Blind, 10))
-		for _, q := range l.quantities() {
-			row = append(row, q.value.String())
-		}
-		if err := c.Write(row); err != nil {
-			return err
-		}
-	}
-	c.Flush()
-	return c.Error()
 }
 
 // WriteTable writes the lines for people.

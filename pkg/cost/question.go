@@ -34,7 +34,7 @@ type Question struct {
 
 // Answer is what was asked for.
 type Answer interface {
-	// Write writes it in a format: json, csv or table.
+	// Write writes it in a format: json, csv, table or, if it is no ScaleEvents, parquet.
 	Write(w io.Writer, format string) error
 	// Name is of its lines: those of two answers with the same name are the same.
 	Name() string
@@ -246,25 +246,35 @@ func format(w io.Writer, name string, v any, csv, table func(io.Writer) error) e
 	case "table":
 		return table(w)
 	}
-	return CheckFormat(name)
+	return fmt.Errorf("format: there is no %q", name)
 }
 
-// CheckFormat is an error if answers have no such format.
-func CheckFormat(name string) error {
-	switch name {
-	case "json", "csv", "table":
+// CheckFormat is an error if what is asked has no such format.
+func (v Verb) CheckFormat(name string) error {
+	switch {
+	case name == "json", name == "csv", name == "table":
 		return nil
+	case name != "parquet":
+		return fmt.Errorf("format: there is no %q, but json, csv, table and parquet", name)
+	case v == AskScaleEvents:
+		return fmt.Errorf("format: %s have no parquet, but json, csv and table", v)
 	}
-	return fmt.Errorf("format: there is no %q, but json, csv and table", name)
+	return nil
 }
 
 // Write implements Answer.
 func (r *Report) Write(w io.Writer, name string) error {
+	if name == "parquet" {
+		return r.WriteParquet(w)
+	}
 	return format(w, name, r, r.WriteCSV, r.WriteTable)
 }
 
 // Write implements Answer.
 func (f *Fleet) Write(w io.Writer, name string) error {
+	if name == "parquet" {
+		return f.WriteParquet(w)
+	}
 	return format(w, name, f, f.WriteCSV, f.WriteTable)
 }
 

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
+	"time"
+
+	"golang.org/x/term"
 
 	"github.com/varve-io/varve/pkg/bucket"
 	"github.com/varve-io/varve/pkg/cost"
@@ -34,7 +36,9 @@ type costOptions struct {
 	Limit        string `yaml:"limit" help:"how many lines a page has at most; empty for all lines at once"`
 	Cursor       string `yaml:"cursor" help:"which page: the next that the page before told of; empty for the first"`
 	Prices       string `yaml:"prices" help:"file with the price book; empty for the built-in prices"`
-	Format       string `yaml:"format" help:"table, json or csv"`
+	Format       string `yaml:"format" help:"table, json, csv or parquet"`
+	Output       string `yaml:"output" help:"file for the answer; empty for standard output"`
+	Progress     bool   `yaml:"progress" help:"tell how many hours were read and how long the rest takes, even if nobody sits at a terminal"`
 	ClusterLabel string `yaml:"cluster_label" help:"label that has the cluster's name"`
 }
 
@@ -81,8 +85,39 @@ func (p *program) cost(ctx context.Context, verb string, args []string) error {
 		one := ask{cost.Verb(verb), map[string]string{
 			"window": o.Window, "by": o.By, "step": o.Step, "method": o.Method, "share": o.Share, "limit": o.Limit, "cursor": o.Cursor,
 		}}
-		return o.answer(ctx, s, []ask{one}, func(int) (io.Writer, string) { return s.out, o.Format })
+		return o.write(ctx, s, one)
 	})
+}
+
+// write writes the answer to where it is wanted. A file that is there stays as it is until the answer is whole.
+func (o *costOptions) write(ctx context.Context, s *session, one ask) error {
+	if err := one.verb.CheckFormat(o.Format); err != nil {
+		return fmt.Errorf("-%w", err)
+	}
+	if o.Output == "" {
+		if o.Format == "parquet" && isTerminal(s.out) {
+			return errors.New("-format: parquet is not for terminals; name a file with -output")
+		}
+		return o.answer(ctx, s, []ask{one}, func(int) (io.Writer, string) { return s.out, o.Format })
+	}
+	f, err := os.Create(o.Output + ".partial")
+	if err != nil {
+		return fmt.Errorf("-output: %w", err)
+	}
+	err = o.answer(ctx, s, []ask{one}, func(int) (io.Writer, string) { return f, o.Format })
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), o.Output)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// isTerminal tells whether somebody looks at what is written.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // costVerify is the verb that adds up again what others say.
@@ -90,9 +125,6 @@ const costVerify = "verify"
 
 // answer writes the answer to each question to where it belongs, in the format that is wanted there.
 func (o *costOptions) answer(ctx context.Context, s *session, asks []ask, to func(i int) (io.Writer, string)) error {
-	if err := cost.CheckFormat(o.Format); err != nil {
-		return fmt.Errorf("-%w", err)
-	}
 	var questions []*cost.Question
 	for _, a := range asks {
 		q, err := a.question()
@@ -133,7 +165,11 @@ func (o *costOptions) answerFromBlocks(ctx context.Context, s *session, question
 		options.Labels = append(options.Labels, q.Query.LabelNames()...)
 	}
 	window := questions[0].Query
-	all, err := answers(questions, book, s.watched(join.Ledgers(ctx, src, options, window), window))
+	ledgers := join.Ledgers(ctx, src, options, window)
+	if onTerminal := isTerminal(s.notice); o.Progress || onTerminal {
+		ledgers = watched(ledgers, window, &hoursProgress{w: s.notice, onTerminal: onTerminal, now: time.Now})
+	}
+	all, err := answers(questions, book, ledgers)
 	if err = errors.Join(err, src.Close()); err != nil {
 		return err
 	}
@@ -153,7 +189,7 @@ func (o *costOptions) answerFromBlocks(ctx context.Context, s *session, question
 
 // tellNext tells how to get the next page, where that isn't written on this one.
 func (s *session) tellNext(next, format string) {
-	if next != "" && format == "csv" {
+	if next != "" && (format == "csv" || format == "parquet") {
 		fmt.Fprintf(s.notice, "there are more lines: -cursor=%s\n", next)
 	}
 }
@@ -171,19 +207,4 @@ func readPrices(file string) (*price.Book, error) {
 		return nil, fmt.Errorf("price book %s: %w", file, err)
 	}
 	return book, nil
-}
-
-// watched tells how far the hours are.
-func (s *session) watched(hours iter.Seq2[*cost.Ledger, error], q cost.Query) iter.Seq2[*cost.Ledger, error] {
-	return func(yield func(*cost.Ledger, error) bool) {
-		progress := newProgress(s.notice)
-		for l, err := range hours {
-			if l != nil {
-				progress.say("read up to %s: %d %%", cost.Time(l.To), 100*(l.To-q.From)/(q.To-q.From))
-			}
-			if !yield(l, err) {
-				return
-			}
-		}
-	}
 }

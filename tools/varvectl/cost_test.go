@@ -152,6 +152,13 @@ func TestCostReportPages(t *testing.T) {
 	if out := want(t, 0, append(report, "-limit=3")...); !strings.Contains(out, "\nlines 1 to 3 of ") || !strings.Contains(out, "the next page is cursor=") {
 		t.Errorf("the table of a page:\n%s", out)
 	}
+	file := filepath.Join(t.TempDir(), "report.parquet")
+	if status, out, notice := cli(t, nil, append(report, "-format=parquet", "-output="+file, "-limit=2")...); status != 0 || out != "" || !strings.Contains(notice, "-cursor=") {
+		t.Errorf("parquet: status %d, %q, %s", status, out, notice)
+	}
+	if data, err := os.ReadFile(file); err != nil || len(data) < 1000 || string(data[:4]) != "PAR1" || len(entriesOf(t, filepath.Dir(file))) != 1 {
+		t.Errorf("parquet: %d bytes, %v", len(data), err)
+	}
 	if out := want(t, 2, append(report, "-limit=3", "-cursor=0123456789abcdef.3")...); !strings.Contains(out, "-cursor: what it belongs to has changed; start anew") {
 		t.Errorf("a cursor of another report: %s", out)
 	}
@@ -166,6 +173,7 @@ func TestCostReportRefuses(t *testing.T) {
 		{"-window=2026-01-01,2026-01-02 -share=idle=fair", "can't be shared"},
 		{"-window=2026-01-01,2026-01-02 -prices=/none", "read price book"},
 		{"-window=2026-01-01,2026-01-02 -format=xml", `-format: there is no "xml"`},
+		{"-window=2026-01-01,2026-01-02 -format=parquet -output=/none/x", "-output: open /none/x"},
 		{"-window=2026-01-01,2026-01-02 -limit=few", `-limit: "few" is not`},
 		{"-window=2026-01-01,2026-01-02 -cursor=2", `-cursor: "2" is none`},
 		{"-window=2026-01-01,2026-01-02 -blocks=" + t.TempDir(), "has no blocks"},

@@ -188,12 +188,12 @@ func sharedLabels(last cost.Labels, leaves []*leaf, name, value, n int) cost.Lab
 
 // sketch is a list of buckets.
 func sketch[R any](name string, at func(*R) *cost.Sketch) column[R] {
-	bucket := ordered{
-		{"index", dictionary(parquet.Int(32))},
-		{"millis", dictionary(parquet.Int(64))},
+	bucket := cost.Columns{
+		{Name: "index", Node: dictionary(parquet.Int(32))},
+		{Name: "millis", Node: dictionary(parquet.Int(64))},
 	}
 	return column[R]{
-		name: name, leaves: 2, node: parquet.List(bucket.node()),
+		name: name, leaves: 2, node: parquet.List(bucket.Node()),
 		compare: func(a, b *R) int {
 			return slices.CompareFunc(*at(a), *at(b), func(x, y cost.Bucket) int {
 				return cmp.Or(cmp.Compare(x.Index, y.Index), cmp.Compare(x.Millis, y.Millis))
@@ -255,38 +255,4 @@ func readLists(rows int, leaves []*leaf, each func(row, first, second, n int)) e
 
 func dictionary(n parquet.Node) parquet.Node {
 	return parquet.Encoded(n, &parquet.RLEDictionary)
-}
-
-// ordered is a group whose fields keep their order; the library's own sorts them by name.
-type ordered []field
-
-type field struct {
-	name string
-	node parquet.Node
-}
-
-func (o ordered) node() parquet.Node {
-	g := orderedGroup{Group: parquet.Group{}}
-	for _, f := range o {
-		g.Group[f.name] = f.node
-		g.names = append(g.names, f.name)
-	}
-	return g
-}
-
-type orderedGroup struct {
-	parquet.Group
-	names []string
-}
-
-func (g orderedGroup) Fields() []parquet.Field {
-	sorted := g.Group.Fields()
-	out := make([]parquet.Field, len(g.names))
-	for i, name := range g.names {
-		at, _ := slices.BinarySearchFunc(sorted, name, func(f parquet.Field, name string) int {
-			return cmp.Compare(f.Name(), name)
-		})
-		out[i] = sorted[at]
-	}
-	return out
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/varve-io/varve/pkg/cost"
 )
 
 // Table is one kind of rows. Each has files of its own.
@@ -21,13 +23,13 @@ type table[R any] struct {
 
 func newTable[R any](name Table, columns ...[]column[R]) *table[R] {
 	t := &table[R]{name: name, columns: slices.Concat(columns...)}
-	var fields ordered
+	var fields cost.Columns
 	for _, c := range t.columns {
 		t.first = append(t.first, t.leaves)
 		t.leaves += c.leaves
-		fields = append(fields, field{c.name, c.node})
+		fields = append(fields, cost.Column{Name: c.name, Node: c.node})
 	}
-	t.schema = parquet.NewSchema(string(name), fields.node())
+	t.schema = parquet.NewSchema(string(name), fields.Node())
 	return t
 }
 
