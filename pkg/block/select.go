@@ -25,7 +25,7 @@ func (b *Block) Select(ctx context.Context, q series.Query) (series.Set, error) 
 		return &set{}, nil
 	}
 	r := b.reader(ctx)
-	refs, err := r.match(q.Matchers)
+	refs, wanted, err := r.matchMost(q.Matchers)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (b *Block) Select(ctx context.Context, q series.Query) (series.Set, error) 
 	stats := series.StatsFrom(ctx)
 	stats.Add(series.Stats{Blocks: 1})
 	return &set{
-		r: r, refs: refs, stats: stats, size: size, left: q.Limit, unlimited: q.Limit <= 0,
+		r: r, refs: refs, wanted: wanted, stats: stats, size: size, left: q.Limit, unlimited: q.Limit <= 0,
 		time: timeRange{q.MinTime, q.MaxTime}, skipChunks: q.SkipChunks,
 	}, nil
 }
@@ -49,6 +49,7 @@ type set struct {
 	skipChunks bool
 
 	refs      []uint32 // series that were not read yet
+	wanted    []string // labels that series must have to be selected
 	size      int      // of the next batch
 	left      int      // how many series may still be given, unless unlimited
 	unlimited bool
@@ -114,7 +115,7 @@ func (s *set) fill() error {
 	return s.loadChunks(part)
 }
 
-// readBatch reads the next series and keeps those that have chunks in the range.
+// readBatch reads the next series and keeps those that have chunks in the range, and the wanted labels.
 func (s *set) readBatch() error {
 	n := min(s.size, len(s.refs))
 	s.size = min(s.size*2, lastBatch)
@@ -123,8 +124,9 @@ func (s *set) readBatch() error {
 		return err
 	}
 	s.refs, s.buf = s.refs[n:], es
-	s.batch = slices.DeleteFunc(es, func(e entry) bool { return len(e.chunks) == 0 })
-	return nil
+	es = slices.DeleteFunc(es, func(e entry) bool { return len(e.chunks) == 0 })
+	s.batch, err = s.r.having(es, s.wanted)
+	return err
 }
 
 // affordable is how many series of the batch may be worked on at once.

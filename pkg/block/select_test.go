@@ -56,6 +56,10 @@ func selectors() [][]*labels.Matcher {
 		{m(eq, "series", "")},
 		{m(eq, "job", "api"), m(re, "instance", "10.0.[23].*"), m(neq, "zone", "b")},
 		{m(eq, "", "x")},
+		{m(eq, "__name__", "metric_3"), m(neq, "zone", "")},
+		{m(eq, "__name__", "metric_3"), m(re, "zone", ".+"), m(neq, "job", ""), m(neq, "job", "db")},
+		{m(eq, "__name__", "metric_3"), m(neq, "missing", "")},
+		{m(eq, "job", "db"), m(neq, "zone", "")},
 	}
 }
 
