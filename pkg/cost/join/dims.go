@@ -42,8 +42,12 @@ func (d dims) at(t int64) cost.Labels {
 	return ls
 }
 
-// segments cuts a span where the labels change.
-func (d dims) segments(in span) []segment {
+// maxPieces is into how many parts changes of one thing may cut an hour of a node or pod: what changes more often than that is no
+// dimension, and rows for each scrape would have no bounds.
+const maxPieces = 20
+
+// segments cuts a span where the labels change. Where they change too often, which is not steady, the first ones are those of all.
+func (d dims) segments(in span) (_ []segment, steady bool) {
 	out := []segment{{in, d.at(in.from)}}
 	for _, x := range d {
 		last := &out[len(out)-1]
@@ -53,7 +57,10 @@ func (d dims) segments(in span) []segment {
 			out = append(out, segment{span{x.from, to}, x.labels})
 		}
 	}
-	return out
+	if len(out) > maxPieces {
+		return []segment{{in, out[0].labels}}, false
+	}
+	return out, true
 }
 
 func compareLabels(a, b cost.Labels) int {

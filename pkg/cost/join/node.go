@@ -34,6 +34,7 @@ type node struct {
 	blind                 []span    // without facts of its pods
 	capacity, allocatable [resources][]quantity.Level
 	meters                map[sourceID]*meter
+	unsteady              string // the warning about what changes too often, if something does
 }
 
 func (j *joiner) nodeSet(f fact) *nodeSet {
@@ -141,9 +142,18 @@ func (s *nodeSet) settle(slot span) {
 			n.allocatable[r] = n.through(allocatable[r])
 		}
 		if up := n.life.clip(slot); up.length() > 0 {
-			n.segments = s.labels.segments(up)
+			var steady bool
+			if n.segments, steady = s.labels.segments(up); !steady {
+				n.unsteady = LabelsUnsteady
+			}
+			pieces := n.segments
 			for _, levels := range n.capacity {
-				n.segments = cut(n.segments, levels)
+				pieces = cut(pieces, levels)
+			}
+			if len(pieces) > len(n.segments)+maxPieces {
+				n.unsteady = CapacityUnsteady // the rows have its integral, and so its mean
+			} else {
+				n.segments = pieces
 			}
 		}
 	}

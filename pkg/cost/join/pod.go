@@ -38,6 +38,7 @@ type pod struct {
 	segments []segment
 	extra    *container // what the pod holds beyond its containers
 	on       *node      // nil if there are no facts of it
+	steady   bool       // its labels don't change too often
 }
 
 // times are when something happened to a pod, 0 if that is not known.
@@ -128,7 +129,7 @@ func (p *pod) settle(slot span, labels *dims) {
 	if alive.length() == 0 || p.node == "" {
 		return
 	}
-	p.segments = labels.segments(alive)
+	p.segments, p.steady = labels.segments(alive)
 	if p.on != nil {
 		p.segments = cut(p.segments, p.on.segments)
 	}

@@ -73,6 +73,9 @@ func (j *joiner) warnOfNode(n *node, rows []cost.Node) {
 	if len(rows) == 0 {
 		return
 	}
+	if n.unsteady != "" {
+		j.warnings.add(n.unsteady, n.cluster, n.name)
+	}
 	for _, r := range []resource{cpuResource, ramResource} {
 		if len(n.capacity[r]) > 0 && len(n.allocatable[r]) == 0 {
 			j.warnings.add(AllocatableMissing, n.cluster, n.name)
@@ -102,6 +105,9 @@ func (j *joiner) workloads(dst []cost.Workload, p *pod) []cost.Workload {
 	base := cost.Workload{Owner: j.ownerOf(p, nil), Node: p.node}
 	if p.on != nil {
 		base.Provider = p.on.provider
+	}
+	if !p.steady {
+		j.warnings.add(LabelsUnsteady, p.cluster, p.String())
 	}
 	for _, c := range p.containers {
 		if c.init && !c.sidecar {

@@ -15,6 +15,8 @@ const (
 	VolumeSizeMissing  = "volume_size_missing" // a volume without kube_persistentvolume_capacity_bytes: left out of the bill
 	UsageMissing       = "usage_missing"       // a container of which no usage is known
 	UsageWithoutPod    = "usage_without_pod"   // cAdvisor knows a pod that kube-state-metrics doesn't: left out
+	CapacityUnsteady   = "capacity_unsteady"   // a node's changes more than 20 times an hour: its mean counts
+	LabelsUnsteady     = "labels_unsteady"     // of a node or pod change more than 20 times an hour: the first ones count
 	UsageBounded       = "usage_bounded"       // more than the node has: counted as what it has
 )
 
