@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/quantity"
@@ -103,49 +102,30 @@ func (a *asset) describe(ls cost.Labels) {
 	a.labels, a.region, a.zone = ls, n.Region, n.Zone
 }
 
-func (j *joiner) readBalancers() error {
-	err := j.facts("kube_service_spec_type", wide, func(f fact) {
-		j.asset(j.balancers, assetName{f.cluster, f.namespace, f.labels.Get("service")}).seen(f)
-	}, equal("type", "LoadBalancer"))
-	if err != nil || len(j.balancers) == 0 {
-		return err
-	}
-	services := map[assetName]*asset{} // by their slices
-	err = j.facts("kube_endpointslice_labels", first, func(f fact) {
-		if a := j.balancers[assetName{f.cluster, f.namespace, f.labels.Get("label_kubernetes_io_service_name")}]; a != nil {
-			services[assetName{a.cluster, a.namespace, j.keep(f.labels.Get("endpointslice"))}] = a
-		}
-	})
-	if err != nil {
-		return err
-	}
-	return j.facts("kube_endpointslice_endpoints", near, func(f fact) {
-		slice := f.labels.Get("endpointslice")
-		a := services[assetName{f.cluster, f.namespace, slice}]
-		if i := strings.LastIndexByte(slice, '-'); a == nil && i > 0 {
-			a = j.balancers[assetName{f.cluster, f.namespace, slice[:i]}]
-		}
-		if a != nil {
-			j.behind(a, f)
-		}
-	}, equal("targetref_kind", "Pod"), not("ready", "false"))
-}
-
-// behind adds the pods that an endpoint was to the balancer.
-func (j *joiner) behind(a *asset, f fact) {
-	set := j.pods[podName{f.cluster, cmp.Or(f.labels.Get("targetref_namespace"), f.namespace), f.labels.Get("targetref_name")}]
-	if set == nil {
+// placed gives a volume whose labels don't tell its region or zone that of the nodes of all pods that mount it.
+func (a *asset) placed(at int64) {
+	if a.region != "" && a.zone != "" {
 		return
 	}
-	times := spansOf(f.levels(1))
-	for _, p := range set.pods {
-		i := slices.IndexFunc(a.users, func(u user) bool { return u.pod == p })
-		if i < 0 {
-			i = len(a.users)
-			a.users = append(a.users, user{pod: p, timed: true})
+	var regions, zones []string
+	for _, u := range a.users {
+		if u.on != nil && len(u.segments) > 0 {
+			n := cost.Node{Labels: u.on.labels.at(at)}
+			describe(&n)
+			regions, zones = append(regions, n.Region), append(zones, n.Zone)
 		}
-		a.users[i].times = append(a.users[i].times, times...)
 	}
+	a.region, a.zone = cmp.Or(a.region, common(regions)), cmp.Or(a.zone, common(zones))
+}
+
+// common is what all are, or nothing.
+func common(all []string) string {
+	for _, s := range all {
+		if s != all[0] {
+			return ""
+		}
+	}
+	return append(all, "")[0]
 }
 
 // holder is one of those who share an asset: a pod while its labels are the same.
@@ -183,6 +163,9 @@ func (j *joiner) assetRows(h *cost.Hour, a *asset, kind cost.AssetKind) {
 	life := span{a.first, a.last}.clip(j.slot)
 	if life.length() == 0 {
 		return
+	}
+	if kind == cost.VolumeAsset {
+		a.placed(life.from)
 	}
 	row := cost.Asset{Kind: kind, Cluster: a.cluster, Name: a.name, Namespace: a.claimed, Claim: a.claim, Class: a.class,
 		Region: a.region, Zone: a.zone, Labels: a.labels, From: life.from, To: life.to}

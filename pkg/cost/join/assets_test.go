@@ -11,7 +11,11 @@ import (
 
 func assetText(h *cost.Hour) (out []string) {
 	for _, a := range h.Assets {
-		out = append(out, fmt.Sprintf("%s %s %s/%s %s %s %s %d", a.Kind, a.Name, a.Namespace, a.Claim, a.Class, a.Zone, during(a.From, a.To), a.Quantity))
+		place := a.Zone
+		if a.Region != "" {
+			place = a.Region + "/" + a.Zone
+		}
+		out = append(out, fmt.Sprintf("%s %s %s/%s %s %s %s %d", a.Kind, a.Name, a.Namespace, a.Claim, a.Class, place, during(a.From, a.To), a.Quantity))
 	}
 	for _, s := range h.Shares {
 		out = append(out, fmt.Sprintf("share %s %s %s %d", s.Asset, s.Pod, s.Controller.Kind, s.Quantity))
@@ -76,6 +80,51 @@ kube_endpointslice_endpoints{namespace="x",endpointslice="old-abc12",targetref_k
 				"share x/web p Pod 2400000",
 				"share x/web q Pod 1200000",
 			},
+		},
+		{
+			// No slices of old are known. Its addresses are p's from 10m on, q's until its end at 30m, one that is not ready, one of nobody, and the
+			// node's, which a pod in the host's network has: 600 s for q alone, 1200 s for both, 1800 s for p alone.
+			"a load balancer without slices", n1 + `
+kube_pod_info{namespace="x",pod="p",uid="1",node="n1",pod_ip="10.1.0.1"} -1h..2h=1
+kube_pod_info{namespace="x",pod="q",uid="2",node="n1",pod_ip="10.1.0.2"} -1h..29m30s=1 30m=stale
+kube_pod_info{namespace="x",pod="r",uid="3",node="n1",pod_ip="10.1.0.2"} 50m..2h=1
+kube_pod_info{namespace="x",pod="h",uid="4",node="n1",pod_ip="10.0.0.1",host_network="true"} -1h..2h=1
+kube_pod_info{namespace="x",pod="s",uid="5",node="n1",pod_ip="10.1.0.3"} -1h..2h=1
+kube_pod_info{cluster="other",namespace="x",pod="p",uid="6",node="n1",pod_ip="10.1.0.1"} -1h..2h=1
+kube_service_spec_type{namespace="x",service="web",type="LoadBalancer"} -1h..2h=1
+kube_service_spec_type{namespace="x",service="old",type="LoadBalancer"} -1h..2h=1
+kube_endpointslice_endpoints{namespace="x",endpointslice="web-abc12",targetref_kind="Pod",targetref_namespace="x",targetref_name="s",ready="true"} -1h..2h=1
+kube_endpoint_address{namespace="x",endpoint="web",ip="10.1.0.1",ready="true"} -1h..2h=1
+kube_endpoint_address{namespace="x",endpoint="old",ip="10.1.0.1",ready="true"} 10m..2h=1
+kube_endpoint_address{namespace="x",endpoint="old",ip="10.1.0.2",ready="true"} -1h..30m=1 30m30s=stale
+kube_endpoint_address{namespace="x",endpoint="old",ip="10.1.0.3",ready="false"} -1h..2h=1
+kube_endpoint_address{namespace="x",endpoint="old",ip="10.0.0.1",ready="true"} -1h..2h=1
+kube_endpoint_address{namespace="x",endpoint="old",ip="10.9.9.9",ready="true"} -1h..2h=1
+`, []string{
+				"load_balancer x/old x/   0s-1h0m0s 3600000",
+				"load_balancer x/web x/   0s-1h0m0s 3600000",
+				"share x/old p Pod 2400000",
+				"share x/old q Pod 1200000",
+				"share x/web s Pod 3600000",
+			},
+		},
+		{
+			// pv is where its pods' nodes are: in one region, in two zones. one is on one node.
+			"volumes without labels", `
+kube_node_info{node="n1",provider_id="i-1"} -1h..2h=1
+kube_node_info{node="n2",provider_id="i-2"} -1h..2h=1
+kube_node_labels{node="n1",label_topology_kubernetes_io_region="eu",label_topology_kubernetes_io_zone="eu-1"} -1h..2h=1
+kube_node_labels{node="n2",label_topology_kubernetes_io_region="eu",label_topology_kubernetes_io_zone="eu-2"} -1h..2h=1
+kube_pod_info{namespace="x",pod="p",uid="1",node="n1"} -1h..2h=1
+kube_pod_info{namespace="x",pod="q",uid="2",node="n2"} -1h..2h=1
+kube_persistentvolume_capacity_bytes{persistentvolume="one"} -1h..2h=1
+kube_persistentvolume_capacity_bytes{persistentvolume="pv"} -1h..2h=1
+kube_persistentvolumeclaim_info{namespace="x",persistentvolumeclaim="d",volumename="pv"} -1h..2h=1
+kube_persistentvolumeclaim_info{namespace="x",persistentvolumeclaim="e",volumename="one"} -1h..2h=1
+kube_pod_spec_volumes_persistentvolumeclaims_info{namespace="x",pod="p",uid="1",persistentvolumeclaim="d"} -1h..2h=1
+kube_pod_spec_volumes_persistentvolumeclaims_info{namespace="x",pod="q",uid="2",persistentvolumeclaim="d"} -1h..2h=1
+kube_pod_spec_volumes_persistentvolumeclaims_info{namespace="x",pod="q",uid="2",persistentvolumeclaim="e"} -1h..2h=1
+`, []string{"volume one x/e  eu/eu-2 0s-1h0m0s 3600", "volume pv x/d  eu/ 0s-1h0m0s 3600", "share one q Pod 3600", "share pv p Pod 1800", "share pv q Pod 1800"},
 		},
 		{
 			// Three pods share 100 bytes for a second: 34 + 33 + 33.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/varve-io/varve/pkg/cost/quantity"
 )
 
@@ -76,8 +78,8 @@ func podPhase(p *pod, f fact) {
 }
 
 // podFacts calls fn with each series of a metric and the pod that it is of.
-func (j *joiner) podFacts(metric string, e extent, fn func(*pod, fact)) error {
-	return j.facts(metric, e, j.ofPod(fn))
+func (j *joiner) podFacts(metric string, e extent, fn func(*pod, fact), ms ...*labels.Matcher) error {
+	return j.facts(metric, e, j.ofPod(fn), ms...)
 }
 
 func (j *joiner) ofPod(fn func(*pod, fact)) func(fact) {
