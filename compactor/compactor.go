@@ -74,6 +74,9 @@ type state struct {
 	costless   map[ulid.ULID]bool // blocks without metrics of clusters
 	costSwept  time.Time          // when unnamed objects of the cube were last looked for
 	costSeen   string             // catalog, manifest and settings at the end of the last count of costs
+	costWaits  time.Time          // since when hours have been waiting to be counted; zero if none does
+
+	costUncounted, costDirty int // hours that wait
 
 	pending, vanished, skipped, quarantined int
 	lag                                     time.Duration // of the job that waits longest
@@ -285,6 +288,20 @@ func (c *Compactor) lag() float64 {
 	most := time.Duration(0)
 	for _, s := range c.states {
 		most = max(most, s.lag)
+	}
+	return most.Seconds()
+}
+
+// costLag is for how long hours of costs have been waiting at the tenant where they do so the longest.
+func (c *Compactor) costLag() float64 {
+	now := c.deps.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	most := time.Duration(0)
+	for _, s := range c.states {
+		if !s.costWaits.IsZero() {
+			most = max(most, now.Sub(s.costWaits))
+		}
 	}
 	return most.Seconds()
 }

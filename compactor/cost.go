@@ -104,11 +104,11 @@ func (c *Compactor) countCosts(ctx context.Context, id tenant.ID, told shipped, 
 		}
 	}()
 	cat, err := c.deps.Catalog.Sync(ctx, id)
-	if err != nil || len(cat.Blocks) == 0 {
+	if err != nil {
 		return err
 	}
 	m, err := cube.Load(ctx, c.deps.Bucket, id)
-	if err != nil {
+	if err != nil || len(cat.Blocks)+len(m.Objects)+len(m.Removed) == 0 {
 		return err
 	}
 	reader, err := bucket.NewReader(c.deps.Bucket, bucket.CacheConfig{MemoryBytes: costCache}, c.logger, nil)
@@ -124,6 +124,7 @@ func (c *Compactor) countCosts(ctx context.Context, id tenant.ID, told shipped, 
 	defer func() { err = errors.Join(err, j.source.close(), reader.Close()) }()
 	j.news = j.seen(false)
 	isDone, err := j.run(ctx, end)
+	j.account()
 	if err == nil && isDone {
 		j.seen(true)
 	}
@@ -150,7 +151,10 @@ func settingsOf(l *tenant.Limits) cube.Settings {
 
 // run does one day after the other. What fails holds up its own day only. isDone tells that the time sufficed for all of them.
 func (j *costJob) run(ctx context.Context, end time.Time) (isDone bool, err error) {
-	var errs []error
+	errs := []error{j.expire(ctx)}
+	if errors.Is(errs[0], cube.ErrOvertaken) {
+		return false, errs[0]
+	}
 	isDone = true
 	for _, day := range j.days() {
 		if isDone = ctx.Err() == nil && !time.Now().After(end); !isDone {
@@ -166,6 +170,14 @@ func (j *costJob) run(ctx context.Context, end time.Time) (isDone bool, err erro
 	}
 	errs = append(errs, j.months(ctx), j.sweep(ctx), j.sweepUnnamed(ctx), ctx.Err())
 	return isDone, errors.Join(errs...)
+}
+
+// expire lets go of what cost_retention doesn't keep.
+func (j *costJob) expire(ctx context.Context) error {
+	if !j.manifest.Expire(j.costsSince(), j.now) {
+		return nil
+	}
+	return j.save(ctx)
 }
 
 // day counts the hours of a day that are due, freezes, rolls it up, and saves the manifest if anything changed.
@@ -189,11 +201,16 @@ func (j *costJob) day(ctx context.Context, day int64, end time.Time) error {
 	for hour := day; hour < day+dayWidth; hour += hourWidth {
 		isChanged = j.freeze(hour) || isChanged
 	}
-	if d := j.manifest.Day(day); d != nil && d.Complete() && !d.RolledUp {
-		if err := j.rollUpDay(ctx, day); err != nil {
-			return errors.Join(append(errs, err)...)
+	if d := j.manifest.Day(day); d != nil && d.Complete() {
+		if !d.RolledUp {
+			if err := j.rollUpDay(ctx, day); err != nil {
+				return errors.Join(append(errs, err)...)
+			}
+			isChanged = true
 		}
-		isChanged = true
+		if j.settled(day) {
+			isChanged = d.Forget(func(b ulid.ULID) bool { _, is := j.cat.Block(b); return !is }) || isChanged
+		}
 	}
 	if isChanged {
 		errs = append(errs, j.save(ctx))
@@ -228,7 +245,7 @@ func (j *costJob) sources(ctx context.Context, b catalog.Block) ([]ulid.ULID, er
 // known are all blocks around a day and their sources: what a merge brings together later is among them, and no news to any hour of the day.
 func (j *costJob) known(ctx context.Context, day int64) ([]ulid.ULID, error) {
 	set := map[ulid.ULID]bool{}
-	for _, b := range j.cat.Overlapping(day-dayWidth, day+2*dayWidth) {
+	for _, b := range j.around(day) {
 		sources, err := j.sources(ctx, b)
 		if err != nil {
 			return nil, err

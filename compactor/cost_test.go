@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -80,6 +81,110 @@ func TestLateBlocksMakeHoursDirty(t *testing.T) {
 	if m := w.manifest(a); old == 0 || len(m.Removed) != 0 || len(objects(t, w.bkt, "a/varve/cost")) != len(m.Objects)+1 {
 		t.Errorf("%d objects were let go of, %d of them are left, %d objects of %d", old, len(m.Removed), len(objects(t, w.bkt, "a/varve/cost")), len(m.Objects))
 	}
+}
+
+// A late block has the hours around its samples counted again, and no others, not even when it is merged with those of its day; and a day whose
+// blocks have been merged long ago remembers no more than what is there.
+func TestMergesOfLateBlocksAreNoNews(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, objstore.NewInMemBucket())
+	a, c := id(t, "a"), w.sample(24)
+	late := []string{"container_cpu_usage_seconds_total", "container_memory_working_set_bytes"}
+	w.putCluster(a, c, part{from: c.From, to: c.To, without: late[0]})
+	comp := w.compactor(w.bkt)
+	counted := func() float64 {
+		before := testutil.ToFloat64(comp.metrics.costHours)
+		w.costs(comp, a)
+		return testutil.ToFloat64(comp.metrics.costHours) - before
+	}
+	counted()
+	begin := w.now // blocks are as old as they are by the real clock
+	for round, what := range []string{"not yet merged", "merged long ago"} {
+		from := c.From + int64(4+8*round)*hour
+		w.now = begin
+		w.putCluster(a, c, part{from: from, to: from + 2*hour, only: late[round]})
+		if n := counted(); n < 4 || n > 5 {
+			t.Errorf("%s: %v hours were counted again", what, n)
+		}
+		w.now = begin.Add(26 * time.Hour)
+		run(t, comp, a)
+		if n := counted(); n != 0 || len(w.catalog(a).Blocks) != 1 {
+			t.Errorf("%s: %v hours were counted again for a merge to %d blocks", what, n, len(w.catalog(a).Blocks))
+		}
+		if n := len(w.manifest(a).Day(c.From).Sources); n < 12 {
+			t.Errorf("%s: the day remembers %d blocks, though it may yet be merged", what, n)
+		}
+		w.now = begin.Add(52 * time.Hour)
+		if n := counted(); n != 0 {
+			t.Errorf("%s: %v hours were counted again for nothing", what, n)
+		}
+		if n := len(w.manifest(a).Day(c.From).Sources); n != 1 {
+			t.Errorf("%s: the day remembers %d blocks", what, n)
+		}
+	}
+}
+
+// Costs go a month at a time once cost_retention is over, whether samples are still there or not, and their objects some hours later.
+func TestCostsAreKeptForTheirRetention(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, objstore.NewInMemBucket())
+	a, c := id(t, "a"), w.sample(2)
+	w.putCluster(a, c, part{from: c.From, to: c.To})
+	comp := w.compactor(w.bkt)
+	w.costs(comp, a)
+	_, end := cube.MonthOf(c.From)
+	w.limits.CostRetention = config.Duration(10 * 24 * time.Hour)
+	w.now = time.UnixMilli(end).Add(10*24*time.Hour - time.Minute)
+	w.costs(comp, a)
+	if !w.manifest(a).Has(cube.DayLevel, c.From) {
+		t.Fatal("the day is not there any more")
+	}
+	n := testutil.ToFloat64(comp.metrics.costHours)
+	w.now = w.now.Add(time.Minute)
+	w.costs(comp, a)
+	if m := w.manifest(a); len(m.Days)+len(m.Objects) != 0 || len(m.Removed) == 0 || testutil.ToFloat64(comp.metrics.costHours) != n {
+		t.Errorf("%d days and %d objects are kept, %d let go of", len(m.Days), len(m.Objects), len(m.Removed))
+	}
+	w.limits.Retention = config.Duration(time.Hour) // all blocks go, and costs are still looked after
+	run(t, comp, a)
+	w.now = w.now.Add(comp.cubeDelay() + time.Minute)
+	w.costs(comp, a)
+	if left := objects(t, w.bkt, "a/varve/cost"); len(left) != 1 || len(w.catalog(a).Blocks) != 0 {
+		t.Errorf("objects %v are left, and %d blocks", left, len(w.catalog(a).Blocks))
+	}
+}
+
+// Hours that can't be counted are told of, and for how long that has been so; those of a tenant without clusters are not.
+func TestWaitingHoursAreToldOf(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, objstore.NewInMemBucket())
+	a, c := id(t, "a"), w.sample(4)
+	late := "container_cpu_usage_seconds_total"
+	w.putCluster(a, c, part{from: c.From, to: c.To, without: late})
+	w.put(id(t, "b"), spec{from: c.From, to: c.From + hour, series: 1, step: hour / 8})
+	bkt := &full{Bucket: w.bkt}
+	comp := w.compactor(bkt)
+	w.costs(comp, id(t, "b"))
+	tells := func(what string, lag float64, hours ...int) {
+		t.Helper()
+		s := comp.states[a]
+		if comp.costLag() != lag || s.costUncounted != hours[0] || s.costDirty != hours[1] || comp.states[id(t, "b")].costUncounted != 0 {
+			t.Errorf("%s: %d uncounted, %d dirty, for %v s", what, s.costUncounted, s.costDirty, comp.costLag())
+		}
+	}
+	bkt.of = "varve/cost/hours"
+	for range 2 {
+		_ = comp.CountCosts(t.Context(), a, time.Now().Add(time.Hour))
+		w.now = w.now.Add(time.Hour)
+	}
+	tells("nothing can be written", 7200, 24, 0)
+	bkt.of = ""
+	w.costs(comp, a)
+	tells("all is well", 0, 0, 0)
+	bkt.of = "varve/cost/hours"
+	w.putCluster(a, c, part{from: c.From, to: c.From + 2*hour, only: late})
+	_ = comp.CountCosts(t.Context(), a, time.Now().Add(time.Hour))
+	tells("late samples", 0, 0, 3)
 }
 
 func TestOtherCostLabelsCountAnew(t *testing.T) {
@@ -240,4 +345,17 @@ func TestMonthsAreRolledUp(t *testing.T) {
 	_ = w.compactor(bkt).CountCosts(ctx, a, time.Now().Add(time.Hour))
 	w.costs(comp, a)
 	w.checkMonth(a, from, to)
+}
+
+// full is a bucket that takes no objects of a name.
+type full struct {
+	objstore.Bucket
+	of string
+}
+
+func (b *full) Upload(ctx context.Context, name string, r io.Reader, opts ...objstore.ObjectUploadOption) error {
+	if b.of != "" && strings.Contains(name, b.of) {
+		return errors.New("no space")
+	}
+	return b.Bucket.Upload(ctx, name, r, opts...)
 }

@@ -34,6 +34,11 @@ func newMetrics(reg prometheus.Registerer, c *Compactor) *metrics {
 		func() float64 { return c.total(func(s *state) int { return s.vanished }) })
 	gauge("skipped_blocks", "Blocks in the bucket that the last comparison couldn't use.",
 		func() float64 { return c.total(func(s *state) int { return s.skipped }) })
+	gauge("cost_uncounted_hours", "Hours of costs that could be counted and were not yet.",
+		func() float64 { return c.total(func(s *state) int { return s.costUncounted }) })
+	gauge("cost_dirty_hours", "Hours of costs that are to be counted again, as samples came late or settings changed.",
+		func() float64 { return c.total(func(s *state) int { return s.costDirty }) })
+	gauge("cost_lag_seconds", "For how long some hour of the same tenant has been waiting to be counted; the longest of all tenants.", c.costLag)
 	m := &metrics{
 		jobs:         f.NewCounterVec(prometheus.CounterOpts{Name: "varve_compactor_jobs_total", Help: "Merges by what became of them."}, []string{"outcome"}),
 		cycles:       f.NewCounterVec(prometheus.CounterOpts{Name: "varve_compactor_cycles_total", Help: "Looks at all tenants."}, []string{"outcome"}),

@@ -66,6 +66,7 @@ type Limits struct {
 	// Costs.
 	CostClusterLabel string            `yaml:"cost_cluster_label" help:"label that names the Kubernetes cluster of a series"`
 	CostLabels       config.StringList `yaml:"cost_labels" help:"labels of pods and namespaces, by their Kubernetes names, that are kept in the cost cube; others are read from samples while these are there"`
+	CostRetention    config.Duration   `yaml:"cost_retention" help:"how long costs are kept once they were counted, by whole UTC months; may be longer than retention. 0s for ever"`
 
 	// Keeping.
 	Retention config.Duration `yaml:"retention" help:"how long samples are kept; 0s for ever"`
@@ -178,6 +179,7 @@ func DefaultLimits(m Machine) Limits {
 		MaxQuerySamples:         50_000_000,
 		QueryTimeout:            config.Duration(2 * time.Minute),
 		CostClusterLabel:        "cluster",
+		CostRetention:           config.Duration(5 * 365 * 24 * time.Hour),
 	}
 }
 
@@ -210,6 +212,7 @@ func (l *Limits) Validate() error {
 		config.AtLeast("max_query_series", l.MaxQuerySeries, 1),
 		config.AtLeast("max_query_samples", l.MaxQuerySamples, 1),
 		costLabels(l.CostClusterLabel, l.CostLabels),
+		config.Between("cost_retention", l.CostRetention, 0, 100*year),
 		config.Between("query_timeout", l.QueryTimeout, config.Duration(time.Millisecond), config.Duration(24*time.Hour)),
 	)
 }

@@ -19,9 +19,7 @@ func (m *Manifest) Counted(hour int64, s Settings, known []ulid.ULID) {
 	for i := range d.Sources {
 		d.Sources[i].Hours &^= bit
 	}
-	for _, b := range known {
-		d.Know(hour, b)
-	}
+	d.Know(hour, known...)
 	d.Sources = slices.DeleteFunc(d.Sources, func(k Known) bool { return k.Hours == 0 })
 	d.apply(bit, s)
 	m.stale(d)
@@ -79,13 +77,40 @@ func (d *Day) Knows(hour int64, blocks ...ulid.ULID) bool {
 	return true
 }
 
-// Know notes that a block has nothing that the hour was counted without.
-func (d *Day) Know(hour int64, b ulid.ULID) {
-	i, ok := slices.BinarySearchFunc(d.Sources, b, compareKnown)
-	if !ok {
-		d.Sources = slices.Insert(d.Sources, i, Known{Block: b})
+// Know notes that blocks have nothing that the hour was counted without. isNew tells that it was not known of all.
+func (d *Day) Know(hour int64, blocks ...ulid.ULID) (isNew bool) {
+	for _, b := range blocks {
+		i, ok := slices.BinarySearchFunc(d.Sources, b, compareKnown)
+		if !ok {
+			d.Sources = slices.Insert(d.Sources, i, Known{Block: b})
+		}
+		isNew = isNew || !d.Has(d.Sources[i].Hours, hour)
+		d.Sources[i].Hours |= hourBit(hour)
 	}
-	d.Sources[i].Hours |= hourBit(hour)
+	return isNew
+}
+
+// Forget lets go of blocks. One that comes again, or a merge of them that comes while no block is there that had them, is news.
+func (d *Day) Forget(isGone func(ulid.ULID) bool) (isChanged bool) {
+	before := len(d.Sources)
+	d.Sources = slices.DeleteFunc(d.Sources, func(k Known) bool { return isGone(k.Block) })
+	return len(d.Sources) != before
+}
+
+// Expire lets go of the months that ended by a time, with their hours and days, and of the years that did.
+func (m *Manifest) Expire(before int64, now time.Time) (isChanged bool) {
+	isOver := func(at int64) bool { _, end := MonthOf(at); return end <= before }
+	days, months, objects := len(m.Days), len(m.Months), len(m.Objects)
+	m.Days = slices.DeleteFunc(m.Days, func(d Day) bool { return isOver(d.Start) })
+	m.Months = slices.DeleteFunc(m.Months, isOver)
+	m.Objects = slices.DeleteFunc(m.Objects, func(o Object) bool {
+		if !isOver(o.End - 1) {
+			return false
+		}
+		m.Removed = append(m.Removed, Removed{o.Name, now.UnixMilli()})
+		return true
+	})
+	return len(m.Days) != days || len(m.Months) != months || len(m.Objects) != objects
 }
 
 // Put makes an object the one to be read of its level, time and table; the one before is to be deleted.

@@ -1,6 +1,7 @@
 package cube
 
 import (
+	"crypto/rand"
 	"errors"
 	"testing"
 	"time"
@@ -158,4 +159,83 @@ func FuzzManifest(f *testing.F) {
 			t.Fatalf("what was read can't be written: %v", err)
 		}
 	})
+}
+
+// What ended by a time goes by whole months; a year's file stays until the year is over.
+func TestManifestLetsGoOfOldMonths(t *testing.T) {
+	at := func(year, month, day int) int64 {
+		return time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).UnixMilli()
+	}
+	m := &Manifest{Tenant: tenant.Anonymous}
+	put := func(level Level, at int64) {
+		name, err := NameOf(level, at, Nodes, "0123456789abcdef")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Put(Object{Level: level, Start: at, Table: Nodes, Name: name, Size: 1}, time.UnixMilli(0))
+	}
+	for _, day := range []int64{at(2025, 12, 31), at(2026, 1, 1), at(2026, 1, 31), at(2026, 2, 1)} {
+		m.Counted(day, Settings{}, nil)
+		month, _ := MonthOf(day)
+		m.RolledUp(MonthLevel, month)
+		put(HourLevel, day)
+		put(DayLevel, month)
+		put(MonthLevel, month)
+	}
+	for _, c := range []struct {
+		before                int64
+		days, months, objects int
+	}{
+		{at(2026, 1, 1) - 1, 4, 3, 4 + 3 + 2},
+		{at(2026, 1, 1), 3, 2, 3 + 2 + 1},
+		{at(2026, 1, 31), 3, 2, 3 + 2 + 1},
+		{at(2026, 2, 1), 1, 1, 1 + 1 + 1},
+		{at(2026, 3, 1), 0, 0, 1},
+		{at(2027, 1, 1), 0, 0, 0},
+	} {
+		had := len(m.Days) + len(m.Months) + len(m.Objects)
+		isChanged := m.Expire(c.before, time.UnixMilli(7))
+		if len(m.Days) != c.days || len(m.Months) != c.months || len(m.Objects) != c.objects || isChanged != (had != c.days+c.months+c.objects) {
+			t.Errorf("before %s: %d days, %d months, %d objects, %v", time.UnixMilli(c.before).UTC(), len(m.Days), len(m.Months), len(m.Objects), isChanged)
+		}
+		if err := m.check(); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(m.Removed) != 9 || m.Removed[0].At != 7 {
+		t.Errorf("%d are to be deleted", len(m.Removed))
+	}
+}
+
+// A year of hours is no burden to who asks about costs: days whose blocks are merged name these, only the last ones all of what 20 partitions with
+// three owners shipped.
+func TestAManifestOfAYearIsSmall(t *testing.T) {
+	m := &Manifest{Tenant: tenant.Anonymous}
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for n := range 365 {
+		day := begin.AddDate(0, 0, n).UnixMilli()
+		known := make([]ulid.ULID, 3)
+		if n >= 360 {
+			known = make([]ulid.ULID, 3*12*20*3) // three days of two hours each
+		}
+		for i := range known {
+			known[i] = ulid.MustNew(uint64(day)+uint64(i), rand.Reader)
+		}
+		for hour := day; hour < day+dayLength; hour += hourLength {
+			m.Counted(hour, Settings{ClusterLabel: "cluster"}, known)
+		}
+		m.Day(day).RolledUp = true
+		for _, table := range HourTables() {
+			name, err := NameOf(HourLevel, day, table, Sum(known[0][:]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Put(Object{Level: HourLevel, Start: day, Table: table, Name: name, Size: day % 9999, Rows: day % 999}, begin)
+		}
+	}
+	data, err := m.encode()
+	if err != nil || len(data) > 512<<10 {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	t.Logf("%d bytes", len(data))
 }
