@@ -79,7 +79,7 @@ func (j *costJob) mark(ctx context.Context, day int64) (isChanged bool, err erro
 
 // meet makes an hour know the blocks that bring it nothing; isMet tells that there are such. isLate tells that there is another.
 func (j *costJob) meet(ctx context.Context, d *cube.Day, hour int64, around []catalog.Block) (isMet, isLate bool, err error) {
-	reaches := func(b catalog.Block) bool { return b.Overlaps(hour-join.Margin, hour+hourWidth+join.Margin) }
+	reaches := func(b catalog.Block) bool { return b.Overlaps(hour-join.Margin, hour+hourWidth+join.Margin-1) }
 	var others []catalog.Block
 	for _, b := range around {
 		sources, err := j.sources(ctx, b)
