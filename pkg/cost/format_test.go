@@ -101,6 +101,11 @@ func TestFormats(t *testing.T) {
 	}
 	golden(t, "report.json", append(text, '\n'))
 	var out bytes.Buffer
+	if err := r.Write(&out, "json"); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report.json", out.Bytes())
+	out.Reset()
 	if err := r.WriteCSV(&out); err != nil {
 		t.Fatal(err)
 	}
@@ -110,6 +115,41 @@ func TestFormats(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "report.txt", out.Bytes())
+}
+
+// What is written by hand is indented and escaped as the library does it, whatever names are.
+func TestJSONIsAsTheLibraryWritesIt(t *testing.T) {
+	h := smallHour()
+	h.Workloads[0].Namespace, h.Workloads[1].Namespace = "<a&\"b\">\\", "\x1b\u2028\xffé"
+	for _, q := range []cost.Query{{By: []string{"namespace", "label:a.b/c"}, Step: cost.StepHour}, {By: []string{"pod"}}, {}} {
+		l, err := cost.MaxRequestUsage.Ledger(h, cost.NewNames())
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.From, q.To = start, start+hour
+		r := report(t, q, bookOf(t, smallBook), l)
+		for _, lines := range [][]*cost.Line{r.Lines, {}} {
+			r.Lines = lines
+			var got bytes.Buffer
+			if err := r.Write(&got, "json"); err != nil {
+				t.Fatal(err)
+			}
+			want, err := json.MarshalIndent(r, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want)+"\n", got.String()); d != "" {
+				t.Error(d)
+			}
+			for _, l := range lines {
+				for _, v := range l.Key {
+					if text, _ := json.Marshal(v); !bytes.Contains(want, text) {
+						t.Errorf("there is no %s", text)
+					}
+				}
+			}
+		}
+	}
 }
 
 // A label's value is neither a spreadsheet's formula nor a terminal's command.

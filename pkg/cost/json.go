@@ -2,102 +2,197 @@ package cost
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"io"
 	"math"
+	"slices"
+	"strconv"
 
 	"github.com/varve-io/varve/pkg/cost/money"
 )
 
-// lineJSON is a line as scripts read it. Its key is an object of the report's dimensions.
-type lineJSON struct {
-	Kind         string              `json:"kind"`
-	From         *Time               `json:"from,omitempty"`
-	Key          keyJSON             `json:"key"`
-	Cost         money.Nanos         `json:"cost"`
-	Used         *money.Nanos        `json:"used,omitempty"`
-	Unused       *money.Nanos        `json:"unused,omitempty"`
-	UsageUnknown *money.Nanos        `json:"usage_unknown,omitempty"`
-	Shared       *money.Nanos        `json:"shared,omitempty"`
-	CPU          money.Nanos         `json:"cpu"`
-	RAM          money.Nanos         `json:"ram"`
-	GPU          money.Nanos         `json:"gpu"`
-	Storage      money.Nanos         `json:"storage"`
-	Network      money.Nanos         `json:"network"`
-	LB           money.Nanos         `json:"lb"`
-	Other        *money.Nanos        `json:"other,omitempty"`
-	Efficiency   map[string]float64  `json:"efficiency,omitempty"`
-	Coverage     map[string]float64  `json:"coverage,omitempty"`
-	Quantities   map[string]quantity `json:"quantities,omitempty"`
-}
-
 // quantity is a decimal string: numbers of JSON are exact to 2^53 only.
 type quantity money.Quantity
 
-func (q quantity) MarshalText() ([]byte, error) { return []byte(money.Quantity(q).String()), nil }
-
-type keyJSON struct{ by, values []string }
-
-// MarshalJSON keeps the order of dimensions.
-func (k keyJSON) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, by := range k.by {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		for j, s := range []string{by, k.values[i]} {
-			text, err := json.Marshal(s)
-			if err != nil {
-				return nil, err
-			}
-			b.Write(text)
-			if j == 0 {
-				b.WriteByte(':')
-			}
-		}
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
-}
+func (q quantity) MarshalText() ([]byte, error) { return money.Quantity(q).Append(nil), nil }
 
 // MarshalJSON is the format of docs/cost.md.
 func (r *Report) MarshalJSON() ([]byte, error) {
-	type plain Report
-	lines := make([]lineJSON, len(r.Lines))
-	for i, l := range r.Lines {
-		lines[i] = l.json(r.By, r.Step)
-	}
-	return json.Marshal(struct {
-		*plain
-		Lines []lineJSON `json:"lines"`
-	}{(*plain)(r), lines})
+	var b bytes.Buffer
+	err := r.WriteJSON(&b)
+	return b.Bytes(), err
 }
 
-func (l *Line) json(by []string, step Step) lineJSON {
-	j := lineJSON{
-		Kind: l.Kind.String(), Key: keyJSON{by, l.Key}, Cost: l.Cost,
-		CPU: l.CPU, RAM: l.RAM, GPU: l.GPU, Storage: l.Storage, Network: l.Network, LB: l.LB,
-		Quantities: map[string]quantity{},
+// WriteJSON writes the format of docs/cost.md, indented, line by line as it goes.
+func (r *Report) WriteJSON(w io.Writer) error {
+	type plain Report
+	head, err := json.MarshalIndent(struct {
+		*plain
+		Lines *int `json:"lines,omitempty"` // in place of those of the report
+	}{plain: (*plain)(r)}, "", "  ")
+	if err != nil {
+		return err
 	}
-	if step != StepNone {
-		j.From = &l.From
+	j := &jsonLines{b: append(bytes.TrimSuffix(head, []byte("\n}")), ",\n  \"lines\": ["...), step: r.Step != StepNone, order: namesInOrder()}
+	for _, by := range r.By {
+		text := string(appendString(nil, by))
+		j.by = append(j.by, text[1:len(text)-1])
+	}
+	for i, l := range r.Lines {
+		if i > 0 {
+			j.b = append(j.b, ',')
+		}
+		j.line(l)
+		if len(j.b) > flushJSON {
+			if _, err := w.Write(j.b); err != nil {
+				return err
+			}
+			j.b = j.b[:0]
+		}
+	}
+	if len(r.Lines) > 0 {
+		j.b = append(j.b, "\n  "...)
+	}
+	_, err = w.Write(append(j.b, "]\n}\n"...))
+	return err
+}
+
+// flushJSON is how many bytes are written at once.
+const flushJSON = 64 << 10
+
+// jsonLines writes lines as scripts read them. A line's key is an object of the report's dimensions, in their order.
+type jsonLines struct {
+	b     []byte
+	by    []string // without quotation marks
+	step  bool
+	from  Time // of the line before
+	time  []byte
+	order []int // of quantities by name
+}
+
+func (j *jsonLines) line(l *Line) {
+	j.b = append(j.b, "\n    {\n      \"kind\": \""...)
+	j.b = append(append(j.b, l.Kind.String()...), '"')
+	if j.step {
+		if j.time == nil || l.From != j.from {
+			j.from, j.time = l.From, []byte(l.From.String())
+		}
+		j.field("from")
+		j.b = append(append(append(j.b, '"'), j.time...), '"')
+	}
+	j.key(l)
+	j.money("cost", l.Cost)
+	if l.Kind == Workloads {
+		j.money("used", l.Used)
+		j.money("unused", l.Unused)
+		j.money("usage_unknown", l.UsageUnknown)
+		if !l.Shared.IsZero() {
+			j.money("shared", l.Shared)
+		}
+	}
+	for _, p := range [...]struct {
+		name  string
+		value money.Nanos
+	}{{"cpu", l.CPU}, {"ram", l.RAM}, {"gpu", l.GPU}, {"storage", l.Storage}, {"network", l.Network}, {"lb", l.LB}} {
+		j.money(p.name, p.value)
 	}
 	if !l.Other.IsZero() {
-		j.Other = &l.Other
+		j.money("other", l.Other)
 	}
 	if l.Kind == Workloads {
-		j.Used, j.Unused, j.UsageUnknown = &l.Used, &l.Unused, &l.UsageUnknown
-		if !l.Shared.IsZero() {
-			j.Shared = &l.Shared
-		}
-		j.Efficiency, j.Coverage = l.Efficiency(), l.Coverage()
+		j.ratios("efficiency", l.efficiency())
+		j.ratios("coverage", l.coverage())
 	}
-	for _, q := range l.quantities() {
-		if !q.value.IsZero() {
-			j.Quantities[q.name] = quantity(q.value)
+	j.quantities(l)
+	j.b = append(j.b, "\n    }"...)
+}
+
+// field begins a field of a line.
+func (j *jsonLines) field(name string) {
+	j.b = append(append(append(j.b, ",\n      \""...), name...), "\": "...)
+}
+
+func (j *jsonLines) money(name string, n money.Nanos) {
+	j.field(name)
+	j.b = append(n.Append(append(j.b, '"')), '"')
+}
+
+// inner begins a field of a line's object.
+func (j *jsonLines) inner(first bool, name string) {
+	if !first {
+		j.b = append(j.b, ',')
+	}
+	j.b = append(append(append(j.b, "\n        \""...), name...), "\": "...)
+}
+
+func (j *jsonLines) key(l *Line) {
+	j.field("key")
+	j.b = append(j.b, '{')
+	for i, by := range j.by {
+		j.inner(i == 0, by)
+		j.b = appendString(j.b, l.Key[i])
+	}
+	if len(j.by) > 0 {
+		j.b = append(j.b, "\n      "...)
+	}
+	j.b = append(j.b, '}')
+}
+
+func (j *jsonLines) ratios(name string, all []fraction) {
+	if len(all) == 0 {
+		return
+	}
+	j.field(name)
+	j.b = append(j.b, '{')
+	for i, r := range all {
+		j.inner(i == 0, r.of)
+		j.b = strconv.AppendFloat(j.b, r.value, 'f', -1, 64)
+	}
+	j.b = append(j.b, "\n      }"...)
+}
+
+func (j *jsonLines) quantities(l *Line) {
+	all := l.quantities()
+	first := true
+	for _, i := range j.order {
+		q := &all[i]
+		if q.value.IsZero() {
+			continue
+		}
+		if first {
+			j.field("quantities")
+			j.b = append(j.b, '{')
+		}
+		j.inner(first, q.name)
+		j.b = append(q.value.Append(append(j.b, '"')), '"')
+		first = false
+	}
+	if !first {
+		j.b = append(j.b, "\n      }"...)
+	}
+}
+
+// namesInOrder are the places of quantities in the order of their names.
+func namesInOrder() []int {
+	all := (&Line{}).quantities()
+	order := make([]int, len(all))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(all[a].name, all[b].name) })
+	return order
+}
+
+// appendString appends a string of JSON.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, _ := json.Marshal(s) // a string has no error
+			return append(b, text...)
 		}
 	}
-	return j
+	return append(append(append(b, '"'), s...), '"')
 }
 
 type namedQuantity struct {
@@ -112,47 +207,70 @@ var quantityNames = [3][5]string{
 	{"gpu_microseconds_used", "gpu_microseconds_unused", "gpu_microseconds_usage_unknown", "gpu_microseconds_requested", "gpu_microseconds_overcommit"},
 }
 
-// quantities are what the line's money is for, and what is no money.
-func (l *Line) quantities() []namedQuantity {
-	all := make([]namedQuantity, 0, 24)
+// lineQuantities is how many quantities a line has.
+const lineQuantities = 23
+
+// quantities are what the line's money is for, and what is no money, in the order of columns.
+func (l *Line) quantities() (all [lineQuantities]namedQuantity) {
+	t := &l.Sum.Traffic
 	for i, p := range l.Sum.parts() {
 		for j, q := range [5]money.Quantity{p.Used, p.Unused, p.Unknown, p.Request, p.Over} {
-			all = append(all, namedQuantity{quantityNames[i][j], q})
+			all[5*i+j] = namedQuantity{quantityNames[i][j], q}
 		}
 	}
-	t := &l.Sum.Traffic
-	return append(all,
-		namedQuantity{"storage_byte_seconds", l.Assets.Storage}, namedQuantity{"lb_milliseconds", l.Assets.LB}, namedQuantity{"milliseconds", l.Assets.Time},
-		namedQuantity{"network_received_bytes", t.Received}, namedQuantity{"network_sent_bytes", t.Sent},
-		namedQuantity{"disk_read_bytes", t.Read}, namedQuantity{"disk_written_bytes", t.Written},
-		namedQuantity{"container_milliseconds", money.Units(l.Sum.Alive)})
+	for i, q := range [...]namedQuantity{
+		{"storage_byte_seconds", l.Assets.Storage}, {"lb_milliseconds", l.Assets.LB}, {"milliseconds", l.Assets.Time},
+		{"network_received_bytes", t.Received}, {"network_sent_bytes", t.Sent}, {"disk_read_bytes", t.Read}, {"disk_written_bytes", t.Written},
+		{"container_milliseconds", money.Units(l.Sum.Alive)},
+	} {
+		all[15+i] = q
+	}
+	return all
+}
+
+// fraction is a part of something.
+type fraction struct {
+	of    string
+	value float64
 }
 
 // Efficiency is the part of what was held, while usage is known, that was used: by life and not by window. cost is of the money.
-func (l *Line) Efficiency() map[string]float64 {
-	e := map[string]float64{}
-	for i, p := range l.Sum.parts() {
+func (l *Line) Efficiency() map[string]float64 { return byName(l.efficiency()) }
+
+func (l *Line) efficiency() []fraction {
+	all := make([]fraction, 0, 4)
+	if known := l.used.Plus(l.unused); !known.IsZero() {
+		all = append(all, fraction{"cost", ratio(l.used.Float(), known.Float())})
+	}
+	for i, p := range [3]*Parts{&l.Sum.CPU, &l.Sum.GPU, &l.Sum.RAM} {
 		if held := p.Used.Plus(p.Unused); !held.IsZero() {
-			e[[3]string{"cpu", "ram", "gpu"}[i]] = ratio(p.Used.Float(), held.Float())
+			all = append(all, fraction{[3]string{"cpu", "gpu", "ram"}[i], ratio(p.Used.Float(), held.Float())})
 		}
 	}
-	if known := l.used.Plus(l.unused); !known.IsZero() {
-		e["cost"] = ratio(l.used.Float(), known.Float())
-	}
-	return e
+	return all
 }
 
 // Coverage is the part of its life in which usage is known.
-func (l *Line) Coverage() map[string]float64 {
-	c := map[string]float64{}
-	if l.Sum.Alive > 0 {
-		c["cpu"] = ratio(float64(l.Sum.CPUKnown), float64(l.Sum.Alive))
-		c["ram"] = ratio(float64(l.Sum.RAMKnown), float64(l.Sum.Alive))
-		if !l.Sum.GPU.sum().IsZero() {
-			c["gpu"] = ratio(float64(l.Sum.GPUKnown), float64(l.Sum.Alive))
-		}
+func (l *Line) Coverage() map[string]float64 { return byName(l.coverage()) }
+
+func (l *Line) coverage() (all []fraction) {
+	if l.Sum.Alive == 0 {
+		return nil
 	}
-	return c
+	alive := float64(l.Sum.Alive)
+	all = append(make([]fraction, 0, 3), fraction{"cpu", ratio(float64(l.Sum.CPUKnown), alive)})
+	if !l.Sum.GPU.sum().IsZero() {
+		all = append(all, fraction{"gpu", ratio(float64(l.Sum.GPUKnown), alive)})
+	}
+	return append(all, fraction{"ram", ratio(float64(l.Sum.RAMKnown), alive)})
+}
+
+func byName(all []fraction) map[string]float64 {
+	m := map[string]float64{}
+	for _, f := range all {
+		m[f.of] = f.value
+	}
+	return m
 }
 
 func (p *Parts) sum() money.Quantity { return p.Used.Plus(p.Unused).Plus(p.Unknown) }

@@ -264,7 +264,10 @@ func (v Verb) CheckFormat(name string) error {
 
 // Write implements Answer.
 func (r *Report) Write(w io.Writer, name string) error {
-	if name == "parquet" {
+	switch name {
+	case "json":
+		return r.WriteJSON(w)
+	case "parquet":
 		return r.WriteParquet(w)
 	}
 	return format(w, name, r, r.WriteCSV, r.WriteTable)

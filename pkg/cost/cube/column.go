@@ -19,6 +19,10 @@ type column[R any] struct {
 	put func(leaves [][]parquet.Value, row *R, period int64)
 	// read fills the column of rows from the leaves.
 	read func(rows []R, leaves []*leaf) error
+	// set fills the column of one row with one of the values: of columns that roll-ups are told apart by.
+	set func(row *R, values *codes, code uint32)
+	// number is a column of quantities, which are added up.
+	number bool
 }
 
 // text is a column of strings that repeat: a dictionary.
@@ -29,6 +33,7 @@ func text[R any, S ~string](name string, at func(*R) *S) column[R] {
 		put: func(leaves [][]parquet.Value, row *R, _ int64) {
 			leaves[0] = append(leaves[0], parquet.ByteArrayValue([]byte(*at(row))))
 		},
+		set: func(row *R, values *codes, code uint32) { *at(row) = S(values.texts[code]) },
 		read: func(rows []R, leaves []*leaf) error {
 			l := leaves[0]
 			for len(rows) > 0 {
@@ -60,6 +65,7 @@ func integer[R any](name string, node parquet.Node, at func(*R) *int64) column[R
 		put: func(leaves [][]parquet.Value, row *R, _ int64) {
 			leaves[0] = append(leaves[0], parquet.Int64Value(*at(row)))
 		},
+		set: func(row *R, values *codes, code uint32) { *at(row) = values.ints[code] },
 		read: func(rows []R, leaves []*leaf) error {
 			l := leaves[0]
 			for len(rows) > 0 {
@@ -85,7 +91,9 @@ func integer[R any](name string, node parquet.Node, at func(*R) *int64) column[R
 
 // number is a quantity that is another one in nearly every row: differences.
 func number[R any](name string, at func(*R) *int64) column[R] {
-	return integer(name, parquet.Encoded(parquet.Int(64), &parquet.DeltaBinaryPacked), at)
+	c := integer(name, parquet.Encoded(parquet.Int(64), &parquet.DeltaBinaryPacked), at)
+	c.number = true
+	return c
 }
 
 // level is a quantity that many rows share, like a request over a whole hour: a dictionary.
@@ -121,6 +129,7 @@ func flag[R any](name string, at func(*R) *bool) column[R] {
 		put: func(leaves [][]parquet.Value, row *R, _ int64) {
 			leaves[0] = append(leaves[0], parquet.BooleanValue(*at(row)))
 		},
+		set: func(row *R, values *codes, code uint32) { *at(row) = values.ints[code] != 0 },
 		read: func(rows []R, leaves []*leaf) error {
 			for i := range rows {
 				from, _, err := leaves[0].run(1)
@@ -157,6 +166,7 @@ func labels[R any](name string, at func(*R) *cost.Labels) column[R] {
 				return parquet.ByteArrayValue([]byte(l.Name)), parquet.ByteArrayValue([]byte(l.Value))
 			})
 		},
+		set: func(row *R, values *codes, code uint32) { *at(row) = values.labels[code] },
 		read: func(rows []R, leaves []*leaf) error {
 			var last cost.Labels
 			return readLists(len(rows), leaves, func(i, name, value, n int) {

@@ -134,7 +134,7 @@ func (c *cursor[R]) read(ctx context.Context, into []R) (_ []R, err error) {
 		return into, nil
 	}
 	if c.leaves == nil {
-		if err := c.open(ctx); err != nil {
+		if err := c.open(ctx, c.all()); err != nil {
 			return nil, err
 		}
 	}
@@ -155,18 +155,37 @@ func (c *cursor[R]) read(ctx context.Context, into []R) (_ []R, err error) {
 	return into, nil
 }
 
-// open fetches the columns of the current group.
-func (c *cursor[R]) open(ctx context.Context) error {
-	chunks := c.file.parquet.RowGroups()[c.rowed].ColumnChunks()
-	meta := c.file.parquet.Metadata().RowGroups[c.rowed].Columns
+// all are the places of the columns that are read.
+func (c *cursor[R]) all() []int {
+	all := make([]int, len(c.columns))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// index is the place of a leaf of a column in the file.
+func (c *cursor[R]) index(column, leaf int) int {
+	path := c.table.schema.Columns()[c.table.first[column]+leaf]
+	found, _ := c.file.parquet.Schema().Lookup(path...)
+	return found.ColumnIndex
+}
+
+// meta is what the footer says of the current group's columns.
+func (c *cursor[R]) meta() []format.ColumnChunk {
+	return c.file.parquet.Metadata().RowGroups[c.rowed].Columns
+}
+
+// open fetches columns of the current group, by their places among those that are read.
+func (c *cursor[R]) open(ctx context.Context, wanted []int) error {
+	chunks, meta := c.file.parquet.RowGroups()[c.rowed].ColumnChunks(), c.meta()
 	var places []int
 	var ranges []struct{ Off, Len int64 }
-	paths := c.table.schema.Columns()
-	for _, column := range c.columns {
-		for k := range c.table.columns[column].leaves {
-			found, _ := c.file.parquet.Schema().Lookup(paths[c.table.first[column]+k]...)
-			off, n := extent(&meta[found.ColumnIndex])
-			places = append(places, found.ColumnIndex)
+	for _, i := range wanted {
+		for k := range c.table.columns[c.columns[i]].leaves {
+			place := c.index(c.columns[i], k)
+			off, n := extent(&meta[place])
+			places = append(places, place)
 			ranges = append(ranges, struct{ Off, Len int64 }{off, n})
 		}
 	}
@@ -174,15 +193,17 @@ func (c *cursor[R]) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, column := range c.columns {
-		leaves := make([]*leaf, c.table.columns[column].leaves)
-		for k := range leaves {
-			if leaves[k], err = openLeaf(chunks[places[0]], &meta[places[0]], ranges[0].Off, data[0]); err != nil {
-				return damaged("column %s: %w", c.table.columns[column].name, err)
+	c.leaves = make([][]*leaf, len(c.columns))
+	for _, i := range wanted {
+		column := &c.table.columns[c.columns[i]]
+		for range column.leaves {
+			l, err := openLeaf(chunks[places[0]], &meta[places[0]], ranges[0].Off, data[0])
+			if err != nil {
+				return damaged("column %s: %w", column.name, err)
 			}
+			c.leaves[i] = append(c.leaves[i], l)
 			places, ranges, data = places[1:], ranges[1:], data[1:]
 		}
-		c.leaves = append(c.leaves, leaves)
 	}
 	return nil
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 
 	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/money"
 )
 
 // RollUps reads the days or months of roll-ups in order. A ledger's rows are valid until the next one; its names are those that are
@@ -22,6 +24,7 @@ func RollUps(ctx context.Context, files Files, columns Columns, names *cost.Name
 		ledger := cost.Ledger{Names: names}
 		eachPeriod(tables, func(span Span) bool {
 			ledger.From, ledger.To = span.Start, span.End
+			ledger.Items, ledger.Assets = ledger.Items[:0], ledger.Assets[:0]
 			if err := fillAll(ctx, tables, span, &ledger); err != nil {
 				yield(nil, err)
 				return false
@@ -34,9 +37,9 @@ func RollUps(ctx context.Context, files Files, columns Columns, names *cost.Name
 func openRollUpTable(f *File, names []string) (filler[cost.Ledger], error) {
 	switch f.Table {
 	case Items:
-		return fillerOf(f, names, itemTable(), itemsInto)
+		return runsOf(f, names, itemTable(), addItem)
 	case Bill:
-		return fillerOf(f, names, billTable(), billInto)
+		return runsOf(f, names, billTable(), addAsset)
 	case Lives:
 		return fillerOf(f, names, lifeTable(), func(l *cost.Ledger, rows []cost.NodeLife) error { l.Lives = rows; return nil })
 	case Scalings:
@@ -56,19 +59,16 @@ type numbered struct {
 	begun          bool
 }
 
-// number tells also whether the names are those of the call before.
-func (n *numbered) number(s *cost.Subject, p *cost.Place) (same bool) {
-	sameSubject, samePlace := n.begun && equalSubjects(s, &n.s), n.begun && equalPlaces(p, &n.p)
-	if !sameSubject {
+func (n *numbered) number(s *cost.Subject, p *cost.Place) {
+	if !n.begun || !equalSubjects(s, &n.s) {
 		n.s = *s
 		n.subject = n.names.Subject(n.s)
 	}
-	if !samePlace {
+	if !n.begun || !equalPlaces(p, &n.p) {
 		n.p = *p
 		n.place = n.names.Place(n.p)
 	}
 	n.begun = true
-	return sameSubject && samePlace
 }
 
 func equalSubjects(a, b *cost.Subject) bool {
@@ -96,52 +96,40 @@ func equalLabels(a, b cost.Labels) bool {
 	return true
 }
 
-// itemsInto makes a ledger's items of rows; those of the same names, one after the other, are one item.
-func itemsInto(l *cost.Ledger, rows []itemRow) error {
-	l.Items = l.Items[:0]
-	n := numbered{names: l.Names}
-	kind, kindName := cost.Workloads, cost.Workloads.String()
-	for i := range rows {
-		r := &rows[i]
-		same := n.number(&r.Subject, &r.Place)
-		if r.Kind != kindName && r.Kind != "" { // it is empty if it wasn't chosen
-			var err error
-			if kind, err = kindOf(r.Kind); err != nil {
-				return err
-			}
-			kindName, same = r.Kind, false
-		}
-		if !same {
-			l.Items = append(l.Items, cost.Item{Kind: kind, Subject: n.subject, Place: n.place})
-		}
-		item := &l.Items[len(l.Items)-1]
-		quantities := itemQuantities(item)
-		if err := gather(quantities[:], r.Quantities[:]); err != nil {
+// addItem makes an item of a run.
+func addItem(l *cost.Ledger, n *numbered, r *itemRow, sums []money.Quantity) (err error) {
+	n.number(&r.Subject, &r.Place)
+	l.Items = append(l.Items, cost.Item{Subject: n.subject, Place: n.place})
+	item := &l.Items[len(l.Items)-1]
+	if r.Kind != "" { // it is empty if it wasn't chosen
+		if item.Kind, err = kindOf(r.Kind); err != nil {
 			return err
 		}
-		item.Alive += r.Times[0]
-		item.CPUKnown += r.Times[1]
-		item.RAMKnown += r.Times[2]
-		item.GPUKnown += r.Times[3]
 	}
-	return nil
+	for i, q := range itemQuantities(item) {
+		*q = sums[i]
+	}
+	return takeTimes(sums[len(r.Quantities):], &item.Alive, &item.CPUKnown, &item.RAMKnown, &item.GPUKnown)
 }
 
-func billInto(l *cost.Ledger, rows []billRow) error {
-	l.Assets = l.Assets[:0]
-	n := numbered{names: l.Names}
-	for i := range rows {
-		r := &rows[i]
-		if !n.number(&r.Subject, &r.Place) {
-			l.Assets = append(l.Assets, cost.AssetItem{Subject: n.subject, Place: n.place})
+// addAsset makes an item of the bill of a run.
+func addAsset(l *cost.Ledger, n *numbered, r *billRow, sums []money.Quantity) error {
+	n.number(&r.Subject, &r.Place)
+	l.Assets = append(l.Assets, cost.AssetItem{Subject: n.subject, Place: n.place})
+	asset := &l.Assets[len(l.Assets)-1]
+	for i, q := range billQuantities(asset) {
+		*q = sums[i]
+	}
+	return takeTimes(sums[len(r.Quantities):], &asset.Up, &asset.Blind)
+}
+
+// takeTimes makes times of sums, which fit.
+func takeTimes(sums []money.Quantity, times ...*int64) error {
+	for i, t := range times {
+		if sums[i].Hi != 0 || sums[i].Lo > math.MaxInt64 {
+			return damaged("a time of %v ms", sums[i])
 		}
-		asset := &l.Assets[len(l.Assets)-1]
-		quantities := billQuantities(asset)
-		if err := gather(quantities[:], r.Quantities[:]); err != nil {
-			return err
-		}
-		asset.Up += r.Times[0]
-		asset.Blind += r.Times[1]
+		*t = int64(sums[i].Lo)
 	}
 	return nil
 }

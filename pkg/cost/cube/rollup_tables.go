@@ -174,16 +174,3 @@ func spread(quantities []*money.Quantity, numbers []int64) (more bool) {
 	}
 	return more
 }
-
-// gather adds each number to its quantity.
-func gather(quantities []*money.Quantity, numbers []int64) error {
-	for i, n := range numbers {
-		if n < 0 {
-			return damaged("a quantity of %d", n)
-		}
-		if n > 0 {
-			*quantities[i] = quantities[i].Plus(money.Units(n))
-		}
-	}
-	return nil
-}

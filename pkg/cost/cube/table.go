@@ -16,6 +16,7 @@ type Table string
 type table[R any] struct {
 	name    Table
 	columns []column[R]
+	numbers int   // the columns from there on are quantities
 	first   []int // the first leaf of each column
 	leaves  int
 	schema  *parquet.Schema
@@ -24,7 +25,11 @@ type table[R any] struct {
 func newTable[R any](name Table, columns ...[]column[R]) *table[R] {
 	t := &table[R]{name: name, columns: slices.Concat(columns...)}
 	var fields cost.Columns
-	for _, c := range t.columns {
+	t.numbers = len(t.columns)
+	for i, c := range t.columns {
+		if c.number {
+			t.numbers = min(t.numbers, i)
+		}
 		t.first = append(t.first, t.leaves)
 		t.leaves += c.leaves
 		fields = append(fields, cost.Column{Name: c.name, Node: c.node})

@@ -42,19 +42,25 @@ func (q Quantity) IsZero() bool { return q.Hi|q.Lo == 0 }
 func (q Quantity) Float() float64 { return float64(q.Hi)*(1<<64) + float64(q.Lo) }
 
 // String is q in decimal digits.
-func (q Quantity) String() string {
+func (q Quantity) String() string { return string(q.Append(nil)) }
+
+// Append appends q in decimal digits.
+func (q Quantity) Append(b []byte) []byte {
 	if q.Hi == 0 {
-		return strconv.FormatUint(q.Lo, 10)
+		return strconv.AppendUint(b, q.Lo, 10)
 	}
 	const chunk = 1e19
 	hi := q.Hi / chunk
 	mid, low := bits.Div64(q.Hi%chunk, q.Lo, chunk)
-	digits := Quantity{Hi: hi, Lo: mid}.String()
-	tail := strconv.FormatUint(low, 10)
-	for range 19 - len(tail) {
-		digits += "0"
+	return appendPadded(Quantity{Hi: hi, Lo: mid}.Append(b), low, chunk/10)
+}
+
+// appendPadded appends n with leading zeros; first is the value of its first digit.
+func appendPadded(b []byte, n, first uint64) []byte {
+	for ; first > max(n, 1); first /= 10 {
+		b = append(b, '0')
 	}
-	return digits + tail
+	return strconv.AppendUint(b, n, 10)
 }
 
 // Times is q × n, which fits.

@@ -1,8 +1,10 @@
 package money
 
 import (
+	"bytes"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -64,17 +66,31 @@ func (n Nanos) Plus(m Nanos) Nanos { return Nanos(Quantity(n).Plus(Quantity(m)))
 func (n Nanos) IsZero() bool { return Quantity(n).IsZero() }
 
 // String is n in units of the currency, without zeros at its end.
-func (n Nanos) String() string {
-	s := Quantity(n).String()
-	for len(s) < 10 {
-		s = "0" + s
+func (n Nanos) String() string { return string(n.Append(nil)) }
+
+// Append appends String.
+func (n Nanos) Append(b []byte) []byte {
+	if n.Hi != 0 {
+		return n.appendLong(b)
 	}
+	const unit = 1_000_000_000
+	b = strconv.AppendUint(b, n.Lo/unit, 10)
+	if rest := n.Lo % unit; rest > 0 {
+		b = appendPadded(append(b, '.'), rest, unit/10)
+		b = bytes.TrimRight(b, "0")
+	}
+	return b
+}
+
+// appendLong is for what has more than 64 bits.
+func (n Nanos) appendLong(b []byte) []byte {
+	s := Quantity(n).String()
 	point := len(s) - 9
-	return strings.TrimSuffix(strings.TrimRight(s[:point]+"."+s[point:], "0"), ".")
+	return append(b, strings.TrimSuffix(strings.TrimRight(s[:point]+"."+s[point:], "0"), ".")...)
 }
 
 // MarshalText gives String, so that JSON has decimal strings.
-func (n Nanos) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+func (n Nanos) MarshalText() ([]byte, error) { return n.Append(nil), nil }
 
 // InUnits is grains in units of the currency, to 40 decimals.
 func InUnits(grains *big.Int) string {

@@ -1,0 +1,183 @@
+package cube
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/varve-io/varve/pkg/cost/money"
+)
+
+// empty keeps what was allocated.
+func (c *codes) empty() {
+	*c = codes{c.rows[:0], c.texts[:0], c.ints[:0], c.labels[:0], c.breaks[:0]}
+}
+
+// add appends the number of the next row.
+func (c *codes) add(code uint32) {
+	row := len(c.rows)
+	if row%64 == 0 {
+		c.breaks = append(c.breaks, 0)
+	}
+	if row == 0 || c.rows[row-1] != code {
+		c.breaks[row/64] |= 1 << (row % 64)
+	}
+	c.rows = append(c.rows, code)
+}
+
+// read reads so many rows of a column of texts, integers or booleans.
+func (c *codes) read(l *leaf, rows int) error {
+	c.empty()
+	if l.kind == parquet.Boolean {
+		c.ints = append(c.ints, 0, 1)
+	}
+	base := uint32(0) // of the dictionary's values
+	for left := rows; left > 0; {
+		before := l.known
+		from, n, err := l.run(left)
+		if err != nil {
+			return err
+		}
+		if l.index != nil && l.known != before {
+			base = c.size()
+			c.texts, c.ints = append(c.texts, l.texts...), append(c.ints, l.ints...)
+		}
+		switch {
+		case l.index != nil:
+			for _, k := range l.index[from : from+n] {
+				c.add(base + uint32(k))
+			}
+		case l.kind == parquet.Boolean:
+			for i := from; i < from+n; i++ {
+				c.add(uint32(boolean(l.boolean(i))))
+			}
+		default:
+			c.plain(l, from, n)
+		}
+		left -= n
+	}
+	return nil
+}
+
+func (c *codes) size() uint32 { return uint32(max(len(c.texts), len(c.ints))) }
+
+// plain adds values that are in no dictionary: each that is not the one before gets a number.
+func (c *codes) plain(l *leaf, from, n int) {
+	for i := from; i < from+n; i++ {
+		last := int(c.size()) - 1
+		if l.kind == parquet.ByteArray {
+			if last < 0 || c.texts[last] != l.texts[i] {
+				c.texts = append(c.texts, l.texts[i])
+			}
+		} else if last < 0 || c.ints[last] != l.ints[i] {
+			c.ints = append(c.ints, l.ints[i])
+		}
+		c.add(c.size() - 1)
+	}
+}
+
+// readPairs reads so many rows of labels: a leaf of names, one of values.
+func (c *codes) readPairs(leaves []*leaf, rows int) error {
+	c.empty()
+	numbers := map[string]uint32{}
+	var key []byte
+	var last []int32 // the places of the row before in the dictionaries
+	for range rows {
+		name, n, err := leaves[0].list()
+		if err != nil {
+			return err
+		}
+		value, m, err := leaves[1].list()
+		if err != nil {
+			return err
+		}
+		if n != m {
+			return damaged("the halves of a list have %d and %d elements", n, m)
+		}
+		if len(c.rows) > 0 && repeats(leaves, name, value, n, &last) {
+			c.add(c.rows[len(c.rows)-1])
+			continue
+		}
+		key = key[:0]
+		for i := range n {
+			key = appendText(appendText(key, leaves[0].text(name+i)), leaves[1].text(value+i))
+		}
+		number, ok := numbers[string(key)]
+		if !ok {
+			number = uint32(len(numbers))
+			numbers[string(key)] = number
+			c.labels = append(c.labels, sharedLabels(nil, leaves, name, value, n))
+		}
+		c.add(number)
+	}
+	return nil
+}
+
+// repeats tells whether the n pairs have the places last in the dictionaries, and makes last theirs.
+func repeats(leaves []*leaf, name, value, n int, last *[]int32) bool {
+	a, b := leaves[0].index, leaves[1].index
+	if n > 0 && (a == nil || b == nil) {
+		*last = nil
+		return false
+	}
+	a, b = a[name:name+n], b[value:value+n]
+	if l := *last; len(l) == 2*n && slices.Equal(l[:n], a) && slices.Equal(l[n:], b) {
+		return true
+	}
+	*last = append(append((*last)[:0], a...), b...)
+	return false
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// sums adds up the numbers of each run. What it gives may be in what was allocated for into.
+func (l *leaf) sums(into []money.Quantity, starts []int32) ([]money.Quantity, error) {
+	sums := slices.Grow(into[:0], len(starts)-1)[:len(starts)-1]
+	clear(sums)
+	for i := range sums {
+		for left := int(starts[i+1] - starts[i]); left > 0; {
+			from, n, err := l.run(left)
+			if err != nil {
+				return nil, err
+			}
+			if l.index != nil {
+				err = addIndexed(&sums[i], l.ints, l.index[from:from+n])
+			} else {
+				err = addAll(&sums[i], l.ints[from:from+n])
+			}
+			if err != nil {
+				return nil, err
+			}
+			left -= n
+		}
+	}
+	return sums, nil
+}
+
+func addAll(sum *money.Quantity, numbers []int64) error {
+	hi, lo, all := sum.Hi, sum.Lo, int64(0)
+	for _, n := range numbers {
+		var carry uint64
+		lo, carry = bits.Add64(lo, uint64(n), 0)
+		hi += carry
+		all |= n
+	}
+	sum.Hi, sum.Lo = hi, lo
+	if all < 0 {
+		return damaged("a negative quantity")
+	}
+	return nil
+}
+
+func addIndexed(sum *money.Quantity, numbers []int64, index []int32) error {
+	for _, k := range index {
+		if err := addAll(sum, numbers[k:k+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
