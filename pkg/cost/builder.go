@@ -9,11 +9,12 @@ import (
 	"github.com/varve-io/varve/pkg/cost/price"
 )
 
-// MaxLines is how many lines a report may have, counted by class. While it is made, each takes about 4 KB.
+// MaxLines is how many lines a report may have, counted by cluster, or by node where nodes are shared; and how many one step may have counted by
+// class. While it is made, each takes about 3 KB.
 const MaxLines = 250_000
 
-// Builder sums ledgers into a report. Quantities are summed by line, class and list of prices, and priced once. Not safe
-// for concurrent use.
+// Builder sums ledgers into a report. Quantities are summed by line and class for as long as ledgers are of one step and list of prices, then
+// priced. Not safe for concurrent use.
 type Builder struct {
 	query   Query
 	book    *price.Book
@@ -34,8 +35,10 @@ type Builder struct {
 	clusters keys
 
 	prices   []price.Prices
-	sums     map[period]*sums
-	cells    int
+	period   period // of the sums
+	sums     sums
+	entries  map[entryKey]*entry
+	bills    []money.Amount // what assets cost in each step
 	spans    [][2]int64
 	warnings []Warning
 	rates    map[ratesKey]*rates
@@ -67,7 +70,8 @@ type period struct{ step, prices uint32 }
 
 // sums are quantities of a period.
 type sums struct {
-	items  map[cell]*Item
+	cells  map[cell]int // indexes of items
+	items  []Item
 	assets map[uint32]*AssetItem // by place
 }
 
@@ -104,7 +108,9 @@ func NewBuilder(q Query, book *price.Book) (*Builder, error) {
 	b := &Builder{
 		query: q, book: book, steps: steps, own: NewNames(), common: map[string]bool{},
 		keys: keys{numbers: map[string]uint32{}}, clusters: keys{numbers: map[string]uint32{}},
-		ofGroups: map[group]uint32{}, ofSpots: map[spot]uint32{}, sums: map[period]*sums{}, rates: map[ratesKey]*rates{},
+		ofGroups: map[group]uint32{}, ofSpots: map[spot]uint32{}, rates: map[ratesKey]*rates{},
+		sums:    sums{cells: map[cell]int{}, assets: map[uint32]*AssetItem{}},
+		entries: map[entryKey]*entry{}, bills: make([]money.Amount, len(steps)),
 	}
 	for _, by := range q.By {
 		b.subject, b.place = append(b.subject, ofSubject(by)), append(b.place, ofPlace(by))
@@ -128,40 +134,45 @@ func (b *Builder) Add(l *Ledger) error {
 	b.ofPlaces = grow(b.ofPlaces, len(l.Names.places.values))
 	b.spans = append(b.spans, [2]int64{l.From, l.To})
 	b.warnings = append(b.warnings, l.Warnings...)
-	sums := b.sumsOf(period{step, b.pricesAt(l.From)})
-	before := len(sums.items)
+	if p := (period{step, b.pricesAt(l.From)}); p != b.period {
+		b.priceSums()
+		b.period = p
+	}
 	for i := range l.Items {
 		item := &l.Items[i]
-		sums.add(cellOf(item.Kind, b.group(item.Subject), b.spot(item.Place)), item)
+		b.sums.add(cellOf(item.Kind, b.group(item.Subject), b.spot(item.Place)), item)
 	}
 	for i := range l.Assets {
 		a := &l.Assets[i]
-		place := b.spots[b.spot(a.Place)].place
-		if sums.assets[place] == nil {
-			sums.assets[place] = &AssetItem{}
-		}
-		sums.assets[place].add(a)
+		b.sums.addAsset(b.spots[b.spot(a.Place)].place, a)
 	}
-	if b.cells += len(sums.items) - before; b.cells > MaxLines {
+	if len(b.sums.cells) > MaxLines || len(b.entries) > MaxLines {
 		return fmt.Errorf("the report has more than %d lines; ask for a longer step or fewer dimensions", MaxLines)
 	}
 	return nil
 }
 
 func (s *sums) add(c cell, item *Item) {
-	sum := s.items[c]
-	if sum == nil {
-		sum = &Item{Kind: item.Kind}
-		s.items[c] = sum
+	i, ok := s.cells[c]
+	if !ok {
+		i = len(s.items)
+		s.cells[c] = i
+		s.items = append(s.items, Item{Kind: item.Kind})
 	}
-	sum.add(item)
+	s.items[i].add(item)
 }
 
-func (b *Builder) sumsOf(p period) *sums {
-	if b.sums[p] == nil {
-		b.sums[p] = &sums{items: map[cell]*Item{}, assets: map[uint32]*AssetItem{}}
+func (s *sums) addAsset(place uint32, a *AssetItem) {
+	if s.assets[place] == nil {
+		s.assets[place] = &AssetItem{}
 	}
-	return b.sums[p]
+	s.assets[place].add(a)
+}
+
+func (s *sums) empty() {
+	clear(s.cells)
+	clear(s.assets)
+	s.items = s.items[:0]
 }
 
 func grow(s []uint32, n int) []uint32 {
@@ -300,20 +311,6 @@ const BuiltInPrice = "built_in_price"
 
 // HoursMissing is the warning of hours of the window that no ledger told of.
 const HoursMissing = "hours_missing"
-
-// bill is what assets cost in each step.
-func (b *Builder) bill() []money.Amount {
-	steps := make([]money.Amount, len(b.steps))
-	for period, sums := range b.sums {
-		for place, a := range sums.assets {
-			r := b.ratesOf(ratesKey{place, period.prices})
-			for _, r := range []*price.Rates{&r.Rates, &r.overhead} {
-				steps[period.step].Add(a.cost(r))
-			}
-		}
-	}
-	return steps
-}
 
 // cost is what the asset costs.
 func (a *AssetItem) cost(r *price.Rates) money.Amount {

@@ -9,41 +9,48 @@ import (
 	"github.com/varve-io/varve/pkg/cost/price"
 )
 
-// entries are the cells, priced; those that share are told apart by their scope. They are sorted by lines and scopes.
-func (b *Builder) entries() []*entry {
-	type entryKey struct {
-		lineKey
-		common        bool
-		cluster, node uint32
+// entryKey tells entries apart: those that share are told apart by their scope.
+type entryKey struct {
+	lineKey
+	common        bool
+	cluster, node uint32
+}
+
+func (b *Builder) entry(key entryKey) *entry {
+	e := b.entries[key]
+	if e == nil {
+		e = &entry{line: key.lineKey, cluster: key.cluster, node: key.node, common: key.common}
+		b.entries[key] = e
 	}
-	all := map[entryKey]*entry{}
-	at := func(key entryKey) *entry {
-		e := all[key]
-		if e == nil {
-			e = &entry{line: key.lineKey, cluster: key.cluster, node: key.node, common: key.common}
-			all[key] = e
+	return e
+}
+
+// priceSums makes entries and bills of what was added in a period, and empties it. Prices are linear and money is exact, so it doesn't matter
+// in how many parts a period comes.
+func (b *Builder) priceSums() {
+	for c, i := range b.sums.cells {
+		item := &b.sums.items[i]
+		kind, g, s := c.parts()
+		group, spot := b.groups[g], b.spots[s]
+		class := &b.own.PlaceOf(spot.place).Class
+		rates := b.ratesOf(ratesKey{spot.place, b.period.prices})
+		own := entryKey{lineKey{b.period.step, kind, group.key, spot.key}, group.common && kind == Workloads, spot.cluster, 0}
+		if b.query.Sharing.ByNode {
+			own.node = spot.place
 		}
-		return e
-	}
-	for period, sums := range b.sums {
-		for c, item := range sums.items {
-			kind, g, s := c.parts()
-			group, spot := b.groups[g], b.spots[s]
-			class := &b.own.PlaceOf(spot.place).Class
-			rates := b.ratesOf(ratesKey{spot.place, period.prices})
-			own := entryKey{lineKey{period.step, kind, group.key, spot.key}, group.common && kind == Workloads, spot.cluster, 0}
-			if b.query.Sharing.ByNode {
-				own.node = spot.place
-			}
-			at(own).price(item, class.Kind, &rates.Rates)
-			if rates.overhead != (price.Rates{}) {
-				var extra entry
-				extra.price(item, class.Kind, &rates.overhead)
-				at(entryKey{b.overhead(period.step, class.Cluster), false, spot.cluster, 0}).pools.add(&extra.pools)
-			}
+		b.entry(own).price(item, class.Kind, &rates.Rates)
+		if rates.overhead != (price.Rates{}) {
+			var extra entry
+			extra.price(item, class.Kind, &rates.overhead)
+			b.entry(entryKey{b.overhead(b.period.step, class.Cluster), false, spot.cluster, 0}).pools.add(&extra.pools)
 		}
 	}
-	return b.sorted(slices.Collect(maps.Values(all)))
+	for place, a := range b.sums.assets {
+		r := b.ratesOf(ratesKey{place, b.period.prices})
+		b.bills[b.period.step].Add(a.cost(&r.Rates))
+		b.bills[b.period.step].Add(a.cost(&r.overhead))
+	}
+	b.sums.empty()
 }
 
 // overhead is the line of a cluster's overheads.
@@ -58,8 +65,9 @@ func (b *Builder) overhead(step uint32, cluster string) lineKey {
 	return lineKey{step: step, kind: Overhead, group: b.keys.number(values), place: b.keys.number(nowhere)}
 }
 
-// sorted puts entries in the order of names, so that who gets the last grain doesn't depend on numbers.
-func (b *Builder) sorted(entries []*entry) []*entry {
+// sorted are the entries in the order of names, so that who gets the last grain doesn't depend on numbers.
+func (b *Builder) sorted() []*entry {
+	entries := slices.Collect(maps.Values(b.entries))
 	slices.SortFunc(entries, func(x, y *entry) int {
 		return cmp.Or(b.compare(x.line, y.line), cmp.Compare(b.clusters.values[x.cluster][0], b.clusters.values[y.cluster][0]),
 			b.comparePlaces(x.node, y.node), compareBools(x.common, y.common))

@@ -69,7 +69,8 @@ func (b *Builder) Report() (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries := b.entries()
+	b.priceSums()
+	entries := b.sorted()
 	b.query.Sharing.apply(entries)
 	r := &Report{
 		Currency: b.book.Currency, Window: Window{Time(b.query.From), Time(b.query.To)},
@@ -79,10 +80,9 @@ func (b *Builder) Report() (*Report, error) {
 		r.By = []string{}
 	}
 	steps := b.lines(r, entries)
-	bill := b.bill()
-	r.Residual = residual(bill, steps)
+	r.Residual = residual(b.bills, steps)
 	r.round(b.steps, steps)
-	r.Hash = b.hash(r, bill)
+	r.Hash = b.hash(r, b.bills)
 	if missing > 0 {
 		b.warnings = append(b.warnings, Warning{Name: HoursMissing, Count: missing})
 	}

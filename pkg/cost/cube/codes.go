@@ -7,8 +7,28 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/money"
 )
+
+// codes are a column's values, numbered: they are compared and kept by number.
+type codes struct {
+	rows   []uint32 // the number of each row; nil if all have the first value
+	texts  []string // the values
+	ints   []int64
+	labels []cost.Labels
+	breaks []uint64 // a bit for each row whose number is another one than that of the row before
+}
+
+// of is the number of a row's value.
+func (c *codes) of(row int32) uint32 {
+	if c.rows == nil {
+		return 0
+	}
+	return c.rows[row]
+}
+
+func (c *codes) values() int { return max(len(c.texts), len(c.ints), len(c.labels)) }
 
 // empty keeps what was allocated.
 func (c *codes) empty() {
@@ -41,7 +61,7 @@ func (c *codes) read(l *leaf, rows int) error {
 			return err
 		}
 		if l.index != nil && l.known != before {
-			base = c.size()
+			base = uint32(c.values())
 			c.texts, c.ints = append(c.texts, l.texts...), append(c.ints, l.ints...)
 		}
 		switch {
@@ -61,12 +81,10 @@ func (c *codes) read(l *leaf, rows int) error {
 	return nil
 }
 
-func (c *codes) size() uint32 { return uint32(max(len(c.texts), len(c.ints))) }
-
 // plain adds values that are in no dictionary: each that is not the one before gets a number.
 func (c *codes) plain(l *leaf, from, n int) {
 	for i := from; i < from+n; i++ {
-		last := int(c.size()) - 1
+		last := c.values() - 1
 		if l.kind == parquet.ByteArray {
 			if last < 0 || c.texts[last] != l.texts[i] {
 				c.texts = append(c.texts, l.texts[i])
@@ -74,7 +92,7 @@ func (c *codes) plain(l *leaf, from, n int) {
 		} else if last < 0 || c.ints[last] != l.ints[i] {
 			c.ints = append(c.ints, l.ints[i])
 		}
-		c.add(c.size() - 1)
+		c.add(uint32(c.values() - 1))
 	}
 }
 
@@ -134,32 +152,37 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// sums adds up the numbers of each run. What it gives may be in what was allocated for into.
-func (l *leaf) sums(into []money.Quantity, starts []int32) ([]money.Quantity, error) {
-	sums := slices.Grow(into[:0], len(starts)-1)[:len(starts)-1]
+// sums adds up the numbers of each item. What it gives may be in what was allocated for into.
+func (l *leaf) sums(into []money.Quantity, r *runs) ([]money.Quantity, error) {
+	sums := slices.Grow(into[:0], len(r.items))[:len(r.items)]
 	clear(sums)
-	for i := range sums {
-		for left := int(starts[i+1] - starts[i]); left > 0; {
-			from, n, err := l.run(left)
-			if err != nil {
-				return nil, err
-			}
-			if l.index != nil {
-				err = addIndexed(&sums[i], l.ints, l.index[from:from+n])
-			} else {
-				err = addAll(&sums[i], l.ints[from:from+n])
-			}
-			if err != nil {
-				return nil, err
-			}
-			left -= n
+	row, all := int32(0), int64(0)
+	for run := 0; run < len(r.itemOf); {
+		from, n, err := l.run(int(r.starts[len(r.itemOf)] - row))
+		if err != nil {
+			return nil, err
 		}
+		if l.index != nil {
+			return nil, damaged("a quantity in a dictionary")
+		}
+		for numbers := l.ints[from : from+n]; len(numbers) > 0; {
+			k := min(len(numbers), int(r.starts[run+1]-row))
+			all |= addAll(&sums[r.itemOf[run]], numbers[:k])
+			numbers = numbers[k:]
+			if row += int32(k); row == r.starts[run+1] {
+				run++
+			}
+		}
+	}
+	if all < 0 {
+		return nil, damaged("a negative quantity")
 	}
 	return sums, nil
 }
 
-func addAll(sum *money.Quantity, numbers []int64) error {
-	hi, lo, all := sum.Hi, sum.Lo, int64(0)
+// addAll adds numbers; what it returns is negative if any of them is.
+func addAll(sum *money.Quantity, numbers []int64) (all int64) {
+	hi, lo := sum.Hi, sum.Lo
 	for _, n := range numbers {
 		var carry uint64
 		lo, carry = bits.Add64(lo, uint64(n), 0)
@@ -167,17 +190,5 @@ func addAll(sum *money.Quantity, numbers []int64) error {
 		all |= n
 	}
 	sum.Hi, sum.Lo = hi, lo
-	if all < 0 {
-		return damaged("a negative quantity")
-	}
-	return nil
-}
-
-func addIndexed(sum *money.Quantity, numbers []int64, index []int32) error {
-	for _, k := range index {
-		if err := addAll(sum, numbers[k:k+1]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return all
 }

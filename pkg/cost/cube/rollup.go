@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math"
 
 	"github.com/varve-io/varve/pkg/cost"
-	"github.com/varve-io/varve/pkg/cost/money"
 )
 
 // RollUps reads the days or months of roll-ups in order. A ledger's rows are valid until the next one; its names are those that are
-// passed in, and more are added to them. Columns that were not chosen are zero; rows that differ in
-// nothing else and come one after the other are added up. Errors of a file wrap ErrDamaged or ErrVersion, or are its source's.
+// passed in, and more are added to them. Columns that were not chosen are zero; rows of a period that differ in
+// nothing else are added up. Errors of a file wrap ErrDamaged or ErrVersion, or are its source's.
 func RollUps(ctx context.Context, files Files, columns Columns, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
 	return func(yield func(*cost.Ledger, error) bool) {
 		tables, err := openAll(ctx, RollUpTables(), files, columns, openRollUpTable)
@@ -37,9 +35,9 @@ func RollUps(ctx context.Context, files Files, columns Columns, names *cost.Name
 func openRollUpTable(f *File, names []string) (filler[cost.Ledger], error) {
 	switch f.Table {
 	case Items:
-		return runsOf(f, names, itemTable(), addItem)
+		return rollUpOf(f, names, itemTable(), rollUpRow[itemRow]{itemNames, addItem})
 	case Bill:
-		return runsOf(f, names, billTable(), addAsset)
+		return rollUpOf(f, names, billTable(), rollUpRow[billRow]{assetNames, addAsset})
 	case Lives:
 		return fillerOf(f, names, lifeTable(), func(l *cost.Ledger, rows []cost.NodeLife) error { l.Lives = rows; return nil })
 	case Scalings:
@@ -48,90 +46,6 @@ func openRollUpTable(f *File, names []string) (filler[cost.Ledger], error) {
 		return fillerOf(f, names, warningTable("period"), func(l *cost.Ledger, rows []cost.Warning) error { l.Warnings = rows; return nil })
 	}
 	return nil, fmt.Errorf("a roll-up has no table %q", f.Table)
-}
-
-// numbered gives names their numbers; the same ones mostly come one after the other.
-type numbered struct {
-	names          *cost.Names
-	subject, place uint32
-	s              cost.Subject
-	p              cost.Place
-	begun          bool
-}
-
-func (n *numbered) number(s *cost.Subject, p *cost.Place) {
-	if !n.begun || !equalSubjects(s, &n.s) {
-		n.s = *s
-		n.subject = n.names.Subject(n.s)
-	}
-	if !n.begun || !equalPlaces(p, &n.p) {
-		n.p = *p
-		n.place = n.names.Place(n.p)
-	}
-	n.begun = true
-}
-
-func equalSubjects(a, b *cost.Subject) bool {
-	return a.Cluster == b.Cluster && a.Namespace == b.Namespace && a.Controller == b.Controller && a.Container == b.Container &&
-		a.QoS == b.QoS && a.Priority == b.Priority && equalLabels(a.Labels, b.Labels)
-}
-
-func equalPlaces(a, b *cost.Place) bool {
-	return a.Kind == b.Kind && a.Cluster == b.Cluster && a.Type == b.Type && a.Region == b.Region && a.Zone == b.Zone && a.Spot == b.Spot &&
-		a.Size == b.Size && equalLabels(a.Class.Labels, b.Class.Labels)
-}
-
-func equalLabels(a, b cost.Labels) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	if len(a) == 0 || &a[0] == &b[0] {
-		return true
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// addItem makes an item of a run.
-func addItem(l *cost.Ledger, n *numbered, r *itemRow, sums []money.Quantity) (err error) {
-	n.number(&r.Subject, &r.Place)
-	l.Items = append(l.Items, cost.Item{Subject: n.subject, Place: n.place})
-	item := &l.Items[len(l.Items)-1]
-	if r.Kind != "" { // it is empty if it wasn't chosen
-		if item.Kind, err = kindOf(r.Kind); err != nil {
-			return err
-		}
-	}
-	for i, q := range itemQuantities(item) {
-		*q = sums[i]
-	}
-	return takeTimes(sums[len(r.Quantities):], &item.Alive, &item.CPUKnown, &item.RAMKnown, &item.GPUKnown)
-}
-
-// addAsset makes an item of the bill of a run.
-func addAsset(l *cost.Ledger, n *numbered, r *billRow, sums []money.Quantity) error {
-	n.number(&r.Subject, &r.Place)
-	l.Assets = append(l.Assets, cost.AssetItem{Subject: n.subject, Place: n.place})
-	asset := &l.Assets[len(l.Assets)-1]
-	for i, q := range billQuantities(asset) {
-		*q = sums[i]
-	}
-	return takeTimes(sums[len(r.Quantities):], &asset.Up, &asset.Blind)
-}
-
-// takeTimes makes times of sums, which fit.
-func takeTimes(sums []money.Quantity, times ...*int64) error {
-	for i, t := range times {
-		if sums[i].Hi != 0 || sums[i].Lo > math.MaxInt64 {
-			return damaged("a time of %v ms", sums[i])
-		}
-		*t = int64(sums[i].Lo)
-	}
-	return nil
 }
 
 // WriteRollUp writes one table of roll-ups: the periods of the older file, or none if old is nil, and the ledgers, which replace those of
