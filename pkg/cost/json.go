@@ -44,12 +44,16 @@ func (r *Report) WriteJSON(w io.Writer) error {
 			j.b = append(j.b, ',')
 		}
 		j.line(l)
-		if len(j.b) > flushJSON {
-			if _, err := w.Write(j.b); err != nil {
-				return err
-			}
-			j.b = j.b[:0]
+		if len(j.b) < flushJSON {
+			continue
 		}
+		if buffer, ok := w.(*bytes.Buffer); ok && !j.flushed {
+			buffer.Grow(len(j.b) / (i + 1) * len(r.Lines) / 100 * 105) // about what all lines take
+		}
+		if _, err := w.Write(j.b); err != nil {
+			return err
+		}
+		j.b, j.flushed = j.b[:0], true
 	}
 	if len(r.Lines) > 0 {
 		j.b = append(j.b, "\n  "...)
@@ -63,12 +67,13 @@ const flushJSON = 64 << 10
 
 // jsonLines writes lines as scripts read them. A line's key is an object of the report's dimensions, in their order.
 type jsonLines struct {
-	b     []byte
-	by    []string // without quotation marks
-	step  bool
-	from  Time // of the line before
-	time  []byte
-	order []int // of quantities by name
+	b       []byte
+	flushed bool     // a part of it
+	by      []string // without quotation marks
+	step    bool
+	from    Time // of the line before
+	time    []byte
+	order   []int // of quantities by name
 }
 
 func (j *jsonLines) line(l *Line) {

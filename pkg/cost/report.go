@@ -193,7 +193,10 @@ func (b *Builder) hash(r *Report, bill []money.Amount) string {
 		buf = append(buf, byte(l.Kind))
 		buf = binary.BigEndian.AppendUint64(buf, uint64(l.From))
 		buf = appendStrings(buf, l.Key...)
-		for _, a := range append(l.pools[:], l.used, l.unused, l.unknown, l.shared) {
+		for _, a := range l.pools {
+			buf = appendAmount(buf, a)
+		}
+		for _, a := range [...]money.Amount{l.used, l.unused, l.unknown, l.shared} {
 			buf = appendAmount(buf, a)
 		}
 		for _, q := range l.quantities() {

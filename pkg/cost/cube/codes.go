@@ -30,9 +30,10 @@ func (c *codes) of(row int32) uint32 {
 
 func (c *codes) values() int { return max(len(c.texts), len(c.ints), len(c.labels)) }
 
-// empty keeps what was allocated.
-func (c *codes) empty() {
-	*c = codes{c.rows[:0], c.texts[:0], c.ints[:0], c.labels[:0], c.breaks[:0]}
+// begin empties c, keeps what was allocated, and makes room for so many rows, as far as they are likely to be there.
+func (c *codes) begin(rows int) {
+	rows = min(rows, 2*groupLimit)
+	*c = codes{slices.Grow(c.rows[:0], rows), c.texts[:0], c.ints[:0], c.labels[:0], slices.Grow(c.breaks[:0], rows/64+1)}
 }
 
 // add appends the number of the next row.
@@ -49,7 +50,7 @@ func (c *codes) add(code uint32) {
 
 // read reads so many rows of a column of texts, integers or booleans.
 func (c *codes) read(l *leaf, rows int) error {
-	c.empty()
+	c.begin(rows)
 	if l.kind == parquet.Boolean {
 		c.ints = append(c.ints, 0, 1)
 	}
@@ -98,7 +99,7 @@ func (c *codes) plain(l *leaf, from, n int) {
 
 // readPairs reads so many rows of labels: a leaf of names, one of values.
 func (c *codes) readPairs(leaves []*leaf, rows int) error {
-	c.empty()
+	c.begin(rows)
 	numbers := map[string]uint32{}
 	var key []byte
 	var last []int32 // the places of the row before in the dictionaries

@@ -2,9 +2,12 @@ package cube
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -232,4 +235,119 @@ func BenchmarkYearByNamespace(b *testing.B) {
 		b.ReportMetric(float64(read)/1e6, "MB-read")
 		b.ReportMetric(float64(rows), "items")
 	}
+}
+
+// Whatever names are read, rows that differ in others only are added up: to the last unit what reading all of them gives.
+func TestRowsAreAddedUpByTheNamesThatAreRead(t *testing.T) {
+	const namespaces, places = 7, 5
+	for seed := range uint64(3) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		names := cost.NewNames()
+		var days []*cost.Ledger
+		for day := range int64(4) {
+			l := &cost.Ledger{From: day * dayMillis, To: (day + 1) * dayMillis, Names: names}
+			for range 100 + r.IntN(300) {
+				s := cost.Subject{Container: fmt.Sprint(r.IntN(3)), Owner: cost.Owner{
+					Cluster: "c", Namespace: fmt.Sprint(r.IntN(namespaces)), Controller: cost.Controller{Kind: "Job", Name: fmt.Sprint(r.IntN(1000))},
+					Labels: cost.Labels{{Name: "team", Value: fmt.Sprint(r.IntN(3))}},
+				}}
+				p := cost.Place{Class: cost.Class{Kind: cost.NodeClass, Spot: r.IntN(2) == 0, Size: cost.Size{CPU: r.Int64N(2)}}}
+				for n := range r.IntN(places) { // lists of several lengths
+					p.Labels = append(p.Labels, cost.Label{Name: fmt.Sprint("l", n), Value: "x"})
+				}
+				i := cost.Item{Kind: cost.Kind(r.IntN(2)), Subject: names.Subject(s), Place: names.Place(p), Alive: r.Int64N(9)}
+				for k, q := range itemQuantities(&i) {
+					if k%3 != int(seed%3) { // others are constant in the file
+						*q = randomQuantity(r)
+					}
+				}
+				l.Items = append(l.Items, i)
+			}
+			sum, err := cost.RollUp(l.From, l.To, l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			days = append(days, sum)
+		}
+		files := writeRollUp(t, nil, days...)
+		for _, by := range [][]string{nil, {"namespace"}, {"controller", "label:team"}} {
+			got := itemsBy(t, by, RollUps(t.Context(), files, ReportColumns(DayLevel, by), cost.NewNames()))
+			want := itemsBy(t, by, func(yield func(*cost.Ledger, error) bool) {
+				for _, d := range days {
+					yield(d, nil)
+				}
+			})
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("seed %d, by %v: %s", seed, by, diff)
+			}
+			if len(got) == 0 {
+				t.Fatal("there are no items")
+			}
+		}
+	}
+}
+
+// A roll-up that is damaged anywhere is one, or gives the same items where nothing is read.
+func TestEveryFlippedByteOfARollUpIsFound(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 1))
+	names := cost.NewNames()
+	files := writeRollUp(t, nil, randomDay(t, r, names, 0), randomDay(t, r, names, dayMillis))
+	for _, table := range []Table{Items, Bill} {
+		whole := files[table].(*memory).data
+		read := func(data []byte) (rows string, err error) {
+			for l, err := range RollUps(t.Context(), Files{table: &memory{data: data}}, ReportColumns(DayLevel, []string{"namespace"}), cost.NewNames()) {
+				if err != nil {
+					return "", err
+				}
+				rows += fmt.Sprint(withNames(l))
+			}
+			return rows, nil
+		}
+		want, err := read(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 300 {
+			data := bytes.Clone(whole)
+			at := r.IntN(len(data))
+			data[at] ^= 1 << r.IntN(8)
+			rows, err := read(data)
+			if err != nil && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrVersion) {
+				t.Fatalf("%s: byte %d: %v", table, at, err)
+			}
+			if err == nil && rows != want {
+				t.Fatalf("%s: byte %d: other rows", table, at)
+			}
+		}
+	}
+}
+
+// itemsBy adds items up by day, kind, place and the names that a report by these dimensions reads.
+func itemsBy(t *testing.T, by []string, ledgers iter.Seq2[*cost.Ledger, error]) map[string]cost.Item {
+	t.Helper()
+	all := map[string]cost.Item{}
+	for l, err := range ledgers {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range l.Items {
+			s, p := *l.Names.SubjectOf(i.Subject), l.Names.PlaceOf(i.Place)
+			if !slices.Contains(by, "controller") {
+				s.Controller = cost.Controller{}
+			}
+			if !slices.Contains(by, "label:team") {
+				s.Labels = nil
+			}
+			s.Container = ""
+			key := fmt.Sprint(l.From, i.Kind, s, *p)
+			sum := all[key]
+			to := itemQuantities(&sum)
+			for k, q := range itemQuantities(&i) {
+				*to[k] = to[k].Plus(*q)
+			}
+			sum.Alive += i.Alive
+			all[key] = sum
+		}
+	}
+	return all
 }

@@ -34,7 +34,7 @@ func (r *runs) find(names []codes, spans []Span) {
 	r.names = slices.Grow(r.names[:0], int(kinds))[:kinds]
 	r.seen = slices.Grow(r.seen[:0], int(kinds))[:kinds]
 	clear(r.seen)
-	r.items, r.itemOf, r.ends = r.items[:0], r.itemOf[:0], r.ends[:0]
+	r.items, r.itemOf, r.ends = r.items[:0], slices.Grow(r.itemOf[:0], count), r.ends[:0]
 	run, row := 0, int32(0)
 	for _, s := range spans {
 		before := int32(len(r.items)) // items of the period are numbered from there
@@ -97,7 +97,11 @@ func (r *runs) findStarts(names []codes, spans []Span) {
 		at += s.Rows
 	}
 	breaks[rows/64] |= 1 << (rows % 64)
-	r.starts = r.starts[:0]
+	count := 0
+	for _, w := range breaks {
+		count += bits.OnesCount64(w)
+	}
+	r.starts = slices.Grow(r.starts[:0], count)
 	for i, w := range breaks {
 		for ; w != 0; w &= w - 1 {
 			r.starts = append(r.starts, int32(i*64+bits.TrailingZeros64(w)))
