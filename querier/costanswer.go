@@ -95,7 +95,11 @@ func (r *costRequest) write(ctx context.Context) (*costAnswer, error) {
 	if err := page.Write(&body, r.format); err != nil {
 		return nil, err
 	}
-	return &costAnswer{bytes.Clone(body.Bytes()), next}, nil
+	kept := body.Bytes()
+	if body.Available() > len(kept)/8 {
+		kept = bytes.Clone(kept)
+	}
+	return &costAnswer{kept, next}, nil
 }
 
 // whole is the answer with all lines: that to which the cursor belongs, if it is there.
