@@ -178,6 +178,7 @@ func TestBadHours(t *testing.T) {
 		`up for`:    func(h *cost.Hour) { h.Nodes[0].Up = hour + 1 },
 		`too large`: func(h *cost.Hour) { h.Workloads[0].RAM.Used, h.Workloads[1].RAM.Used = 1<<63-1, 1<<63-1 },
 		`more than`: func(h *cost.Hour) { h.Shares[0].Quantity = 1 << 60 },
+		`at its bo`: func(h *cost.Hour) { h.Scalers = []cost.Autoscaler{{Known: 1, AtMin: 2}} },
 		`"pv1"`:     func(h *cost.Hour) { h.Assets[0].Kind = "disk" },
 	} {
 		h := smallHour()

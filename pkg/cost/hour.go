@@ -16,6 +16,7 @@ type Hour struct {
 	Assets    []Asset
 	Shares    []Share
 	Scalings  []Scaling
+	Scalers   []Autoscaler
 	Warnings  []Warning
 }
 
@@ -149,6 +150,15 @@ type Scaling struct {
 	Controller         Controller
 	At                 int64
 	Before, After      int64
+}
+
+// Autoscaler is how long a workload's autoscaler was at its bounds.
+type Autoscaler struct {
+	Cluster, Namespace string
+	Controller         Controller // the target
+	Known              int64      // milliseconds in which the minimum and the desired replicas are known
+	AtMin, AtMax       int64      // of them, in which no more than the minimum, or no less than the maximum, were desired
+	Min, Max           int64      // the least minimum and the greatest maximum; 0 if no maximum is known
 }
 
 // Warning is something that a reader of the hour should know. Count is how often; Example is the key of one.

@@ -33,7 +33,8 @@ func (m Method) Ledger(h *Hour, names *Names) (*Ledger, error) {
 	l.clusters()
 	from, to := h.Span()
 	ledger := &Ledger{
-		From: from, To: to, Method: m, Names: names, Lives: h.lives(), Scalings: slices.Clone(h.Scalings), Warnings: addWarnings(l.warnings),
+		From: from, To: to, Method: m, Names: names, Lives: h.lives(), Scalings: slices.Clone(h.Scalings),
+		Scalers: addScalers(slices.Clone(h.Scalers)), Warnings: addWarnings(l.warnings),
 	}
 	slices.SortFunc(ledger.Scalings, compareScalings)
 	l.collector.finish(ledger)

@@ -32,6 +32,7 @@ type Ledger struct {
 	Assets   []AssetItem
 	Lives    []NodeLife // of nodes, sorted
 	Scalings []Scaling
+	Scalers  []Autoscaler // one of a workload, sorted
 	Warnings []Warning
 }
 

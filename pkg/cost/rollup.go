@@ -37,10 +37,12 @@ func RollUp(from, to int64, ledgers ...*Ledger) (*Ledger, error) {
 		}
 		lives = append(lives, l.Lives...)
 		sum.Scalings = append(sum.Scalings, l.Scalings...)
+		sum.Scalers = append(sum.Scalers, l.Scalers...)
 		sum.Warnings = append(sum.Warnings, l.Warnings...)
 	}
 	sum.Lives = joinLives(lives)
 	slices.SortFunc(sum.Scalings, compareScalings)
+	sum.Scalers = addScalers(sum.Scalers)
 	sum.Warnings = addWarnings(sum.Warnings)
 	c.finish(sum)
 	return sum, nil

@@ -19,6 +19,7 @@ type ScaleEvents struct {
 	Hash      string       `json:"hash"`   // of the question, the price book and all lines
 	Idle      money.Nanos  `json:"idle"`   // what lines of nodes add up to; the report's
 	Unused    money.Nanos  `json:"unused"` // what lines of workloads add up to; the report's
+	Kept      money.Nanos  `json:"kept"`   // of Unused, what autoscalers' minima kept
 	Workloads []ScaleLine  `json:"workloads"`
 	Nodes     []NodeEvents `json:"nodes"`   // of clusters
 	Classes   []NodeEvents `json:"classes"` // of clusters' classes of nodes
@@ -43,6 +44,8 @@ type ScaleLine struct {
 	Least      int64       `json:"least"`   // replicas before or after any change
 	Most       int64       `json:"most"`
 	Unused     money.Nanos `json:"unused"` // what was asked for and not used
+
+	Autoscaled *Autoscaled `json:"autoscaler,omitempty"`
 
 	unused money.Amount
 }
@@ -164,6 +167,10 @@ func (b *ScaleBuilder) Add(l *Ledger) error {
 	for i := range l.Scalings {
 		s := &l.Scalings[i]
 		b.line(b.workload(workloadName{s.Cluster, s.Namespace, s.Controller.String()})).count(s)
+	}
+	for i := range l.Scalers {
+		s := &l.Scalers[i]
+		b.line(b.workload(workloadName{s.Cluster, s.Namespace, s.Controller.String()})).autoscale(s)
 	}
 	for i := range l.Items {
 		b.item(&l.Items[i])
@@ -332,7 +339,12 @@ func (e *ScaleEvents) fillWorkloads(lines []*ScaleLine) {
 	var rounded []money.Nanos
 	e.Unused, rounded = roundAll(amounts)
 	for i, n := range rounded {
-		e.Workloads[i].Unused = n
+		l := &e.Workloads[i]
+		l.Unused = n
+		l.keep()
+		if l.Autoscaled != nil {
+			e.Kept = e.Kept.Plus(l.Autoscaled.Kept)
+		}
 	}
 }
 

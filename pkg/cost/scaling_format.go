@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 )
 
@@ -15,6 +16,7 @@ func scaleColumns() []string {
 	columns := []string{
 		"kind", "from", "cluster", "namespace", "controller", "node", "provider_id", "class", "came_at", "left_at",
 		"ups", "downs", "added", "removed", "least", "most", "unused", "idle", "widening",
+		"autoscaler_min", "autoscaler_max", "known_milliseconds", "at_min_milliseconds", "at_max_milliseconds", "kept",
 	}
 	for _, resource := range []string{"cpu", "ram"} {
 		for _, name := range creepColumns() {
@@ -43,11 +45,16 @@ func (e *ScaleEvents) scaleRows() (rows []scaleRow) {
 	count := func(n int64) string { return strconv.FormatInt(n, 10) }
 	for i := range e.Workloads {
 		l := &e.Workloads[i]
-		rows = append(rows, scaleRow{
+		row := scaleRow{
 			"kind": "workload", "from": l.From.String(), "cluster": l.Cluster, "namespace": l.Namespace, "controller": l.Controller,
 			"ups": count(l.Ups), "downs": count(l.Downs), "added": count(l.Added), "removed": count(l.Removed),
 			"least": count(l.Least), "most": count(l.Most), "unused": l.Unused.String(),
-		})
+		}
+		if a := l.Autoscaled; a != nil {
+			row["autoscaler_min"], row["autoscaler_max"], row["kept"] = count(a.Min), count(a.Max), a.Kept.String()
+			row["known_milliseconds"], row["at_min_milliseconds"], row["at_max_milliseconds"] = count(a.Known), count(a.AtMin), count(a.AtMax)
+		}
+		rows = append(rows, row)
 	}
 	for i := range e.Nodes {
 		rows = append(rows, e.Nodes[i].row("nodes"))
@@ -161,19 +168,33 @@ func (e *ScaleEvents) writeWorkloads(w io.Writer, places int) error {
 	var t grid
 	e.stepped(&t, "CLUSTER", "NAMESPACE", "CONTROLLER")
 	t.columns(true, "UPS", "DOWNS", "ADDED", "REMOVED", "LEAST", "MOST", "UNUSED")
+	bounds := slices.ContainsFunc(e.Workloads, func(l ScaleLine) bool { return l.Autoscaled != nil })
+	if bounds {
+		t.columns(true, "MIN", "MAX", "AT MIN", "AT MAX", "KEPT")
+	}
 	for i := range e.Workloads {
 		l := &e.Workloads[i]
-		numbers := make([]string, 0, 7)
-		for _, n := range []int64{l.Ups, l.Downs, l.Added, l.Removed, l.Least, l.Most} {
-			if l.Ups+l.Downs == 0 {
-				numbers = append(numbers, "")
-				continue
+		numbers := make([]string, 6, 12)
+		if l.Ups+l.Downs > 0 {
+			for i, n := range []int64{l.Ups, l.Downs, l.Added, l.Removed, l.Least, l.Most} {
+				numbers[i] = strconv.FormatInt(n, 10)
 			}
-			numbers = append(numbers, strconv.FormatInt(n, 10))
 		}
-		e.steppedRow(&t, l.From, []string{l.Cluster, l.Namespace, l.Controller}, append(numbers, fixed(l.Unused, places)))
+		numbers = append(numbers, fixed(l.Unused, places))
+		if bounds {
+			numbers = append(numbers, l.Autoscaled.cells(places)...)
+		}
+		e.steppedRow(&t, l.From, []string{l.Cluster, l.Namespace, l.Controller}, numbers)
 	}
-	return t.section(w, "Workloads: changes of replicas, and what was asked for and not used")
+	return t.section(w, "Workloads: changes of replicas, what was asked for and not used, and what of it their autoscaler's minimum kept")
+}
+
+func (a *Autoscaled) cells(places int) []string {
+	if a == nil {
+		return make([]string, 5)
+	}
+	of := func(part int64) string { return fmt.Sprintf("%.0f%%", 100*float64(part)/float64(a.Known)) }
+	return []string{strconv.FormatInt(a.Min, 10), strconv.FormatInt(a.Max, 10), of(a.AtMin), of(a.AtMax), fixed(a.Kept, places)}
 }
 
 func (e *ScaleEvents) writeNodes(w io.Writer, places int) error {

@@ -69,7 +69,9 @@ func node(name, class string, from, to int64) cost.Node {
 
 // web goes 3 → 5 → 2. n2 comes a quarter after one and leaves half past two. Of 7 cores and 14 GiB of n1, web asks for 3, 5 and 2 cores and as many GiB, and uses
 // one third, so 4 + 2 + 5 cores and 11 + 9 + 12 GiB are idle; of n2 all, 1.25 hours of 7 and 14. A core costs 0.03 an hour, a GiB 0.004.
-// Idle: n1 11 × 0.03 + 32 × 0.004 = 0.458, n2 8.75 × 0.03 + 17.5 × 0.004 = 0.3325. Unused: two thirds of 10 × 0.034 = 0.226666…
+// Its autoscaler wants 5, its maximum, in the second hour and 2, its minimum, in the third.
+// Idle: n1 11 × 0.03 + 32 × 0.004 = 0.458, n2 8.75 × 0.03 + 17.5 × 0.004 = 0.3325. Unused: two thirds of 10 × 0.034 = 0.226666…, of which the
+// minimum keeps a third.
 func threeHours(t interface{ Fatal(...any) }) []*cost.Ledger {
 	var ledgers []*cost.Ledger
 	names := cost.NewNames()
@@ -79,6 +81,11 @@ func threeHours(t interface{ Fatal(...any) }) []*cost.Ledger {
 		if from, to := max(h.Start, start+75*60_000), min(h.Start+hour, start+150*60_000); from < to {
 			h.Nodes = append(h.Nodes, node("n2", "spot", from, to))
 		}
+		scaler := cost.Autoscaler{
+			Cluster: "prod", Namespace: "shop", Controller: cost.Controller{Kind: "Deployment", Name: "web"}, Known: hour, Min: 2, Max: 5,
+		}
+		scaler.AtMin, scaler.AtMax = []int64{0, 0, hour}[n], []int64{0, hour, 0}[n]
+		h.Scalers = append(h.Scalers, scaler)
 		for pod := range replicas {
 			w := web(h.Start, fmt.Sprint(pod), 1, 0, 1, 0)
 			for _, held := range []*cost.Held{&w.CPU, &w.RAM} {
@@ -107,10 +114,11 @@ func TestScales(t *testing.T) {
 	got := scales(t, q, b, ledgers...)
 	want := &cost.ScaleEvents{
 		Currency: "USD", Window: cost.Window{From: start, To: start + 3*hour}, Method: cost.MaxRequestUsage, Step: cost.StepNone,
-		Idle: nanos(0.7905), Unused: nanos(0.226666667),
+		Idle: nanos(0.7905), Unused: nanos(0.226666667), Kept: nanos(0.075555556),
 		Workloads: []cost.ScaleLine{{
 			From: start, Cluster: "prod", Namespace: "shop", Controller: "Deployment/web", Ups: 1, Downs: 1, Added: 2, Removed: 3, Least: 2, Most: 5,
-			Unused: nanos(0.226666667),
+			Unused:     nanos(0.226666667),
+			Autoscaled: &cost.Autoscaled{Min: 2, Max: 5, Known: 3 * hour, AtMin: hour, AtMax: hour, Kept: nanos(0.075555556)},
 		}},
 		Nodes: []cost.NodeEvents{{From: start, Cluster: "prod", Came: 1, Left: 1, Most: 2, Idle: nanos(0.7905)}},
 		Classes: []cost.NodeEvents{
@@ -137,7 +145,8 @@ func TestScales(t *testing.T) {
 	if d := cmp.Diff(nodes, got.Nodes, hidden); d != "" || got.Idle != want.Idle || got.Unused != want.Unused {
 		t.Errorf("by hour: idle %v, unused %v\n%s", got.Idle, got.Unused, d)
 	}
-	if got.Workloads[1].Most != 5 || got.Workloads[2].Removed != 3 || got.Workloads[2].Least != 2 {
+	if got.Workloads[1].Most != 5 || got.Workloads[2].Removed != 3 || got.Workloads[2].Least != 2 ||
+		got.Workloads[2].Autoscaled.Kept != got.Workloads[2].Unused || got.Kept != got.Workloads[2].Unused {
 		t.Errorf("by hour: %+v", got.Workloads)
 	}
 }
@@ -246,8 +255,14 @@ func manyDays(t *rapid.T, days int) []*cost.Ledger {
 	for range 3 {
 		h := anyHour(t, 0)
 		h.Scalings = []cost.Scaling{{Cluster: "c0", At: start + rapid.Int64Range(0, hour-1).Draw(t, "at"), Before: 1, After: rapid.Int64Range(0, 3).Draw(t, "after")}}
+		scaler := cost.Autoscaler{Cluster: "c0", Controller: h.Scalings[0].Controller, Known: rapid.Int64Range(0, hour).Draw(t, "known"), Min: 1}
+		scaler.AtMin = rapid.Int64Range(0, scaler.Known).Draw(t, "at the minimum")
+		h.Scalers = append(h.Scalers, scaler)
 		for i := range h.Workloads {
 			w := &h.Workloads[i]
+			if i == 0 {
+				h.Scalers[0].Cluster, h.Scalers[0].Namespace, h.Scalers[0].Controller = w.Cluster, w.Namespace, w.Controller
+			}
 			w.Alive = w.To - w.From
 			w.CPUKnown, w.RAMKnown = w.Alive, w.Alive/2
 		}
@@ -267,7 +282,7 @@ func moved(h *cost.Hour, to int64) *cost.Hour {
 	shift := to - h.Start
 	out := &cost.Hour{
 		Start: to, Workloads: slices.Clone(h.Workloads), Nodes: slices.Clone(h.Nodes), Assets: slices.Clone(h.Assets), Shares: slices.Clone(h.Shares),
-		Scalings: slices.Clone(h.Scalings),
+		Scalings: slices.Clone(h.Scalings), Scalers: h.Scalers,
 	}
 	for i := range out.Workloads {
 		out.Workloads[i].From += shift

@@ -27,6 +27,12 @@ func (h *Hour) validate() error {
 			return fmt.Errorf("%s %q of cluster %q: %w", a.Kind, a.Name, a.Cluster, err)
 		}
 	}
+	for i := range h.Scalers {
+		a := &h.Scalers[i]
+		if a.AtMin < 0 || a.AtMin > a.Known || a.AtMax < 0 || a.AtMax > a.Known {
+			return fmt.Errorf("the autoscaler of %s was at its bounds for %d and %d of %d ms", a.Controller, a.AtMin, a.AtMax, a.Known)
+		}
+	}
 	for i := range h.Shares {
 		if err := notNegative("quantity", h.Shares[i].Quantity); err != nil {
 			return fmt.Errorf("share of %q: %w", h.Shares[i].Asset, err)

@@ -24,7 +24,7 @@ func ReportColumns(level Level, by []string) Columns {
 // ScaleColumns are the columns that scale events have to read.
 func ScaleColumns(level Level) Columns {
 	c := ReportColumns(level, []string{"cluster", "namespace", "controller"})
-	c[Scalings] = nil
+	c[Scalings], c[Scalers] = nil, nil
 	if level == HourLevel {
 		delete(c, Shares)
 		delete(c, Assets)

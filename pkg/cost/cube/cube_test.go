@@ -85,6 +85,7 @@ func sortHour(h *cost.Hour) {
 	h.Assets = assetTable().sorted(h.Assets)
 	h.Shares = shareTable().sorted(h.Shares)
 	h.Scalings = scalingTable("hour").sorted(h.Scalings)
+	h.Scalers = scalerTable("hour").sorted(h.Scalers)
 	h.Warnings = warningTable("hour").sorted(h.Warnings)
 }
 
@@ -110,6 +111,7 @@ func readAll(t testing.TB, files Files, columns Columns) (hours []*cost.Hour) {
 		c := *h
 		c.Workloads, c.Nodes, c.Assets = slices.Clone(h.Workloads), slices.Clone(h.Nodes), slices.Clone(h.Assets)
 		c.Shares, c.Scalings, c.Warnings = slices.Clone(h.Shares), slices.Clone(h.Scalings), slices.Clone(h.Warnings)
+		c.Scalers = slices.Clone(h.Scalers)
 		hours = append(hours, &c)
 	}
 	return hours

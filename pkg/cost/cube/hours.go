@@ -43,6 +43,8 @@ func openHourTable(f *File, names []string) (filler[cost.Hour], error) {
 		return fillerOf(f, names, shareTable(), func(h *cost.Hour, rows []cost.Share) error { h.Shares = rows; return nil })
 	case Scalings:
 		return fillerOf(f, names, scalingTable("hour"), func(h *cost.Hour, rows []cost.Scaling) error { h.Scalings = rows; return nil })
+	case Scalers:
+		return fillerOf(f, names, scalerTable("hour"), func(h *cost.Hour, rows []cost.Autoscaler) error { h.Scalers = rows; return nil })
 	case Warnings:
 		return fillerOf(f, names, warningTable("hour"), func(h *cost.Hour, rows []cost.Warning) error { h.Warnings = rows; return nil })
 	}
@@ -67,6 +69,8 @@ func WriteHours(ctx context.Context, out io.Writer, name Table, old Source, hour
 		return writeHours(ctx, out, shareTable(), f, hours, func(h *cost.Hour) []cost.Share { return h.Shares })
 	case Scalings:
 		return writeHours(ctx, out, scalingTable("hour"), f, hours, func(h *cost.Hour) []cost.Scaling { return h.Scalings })
+	case Scalers:
+		return writeHours(ctx, out, scalerTable("hour"), f, hours, func(h *cost.Hour) []cost.Autoscaler { return h.Scalers })
 	case Warnings:
 		return writeHours(ctx, out, warningTable("hour"), f, hours, func(h *cost.Hour) []cost.Warning { return h.Warnings })
 	}

@@ -9,11 +9,14 @@ const (
 	Assets    Table = "assets"
 	Shares    Table = "shares"
 	Scalings  Table = "scalings"
+	Scalers   Table = "autoscalers"
 	Warnings  Table = "warnings"
 )
 
 // HourTables are the tables of level 0.
-func HourTables() []Table { return []Table{Workloads, Nodes, Assets, Shares, Scalings, Warnings} }
+func HourTables() []Table {
+	return []Table{Workloads, Nodes, Assets, Shares, Scalings, Scalers, Warnings}
+}
 
 func ownerColumns[R any](at func(*R) *cost.Owner) []column[R] {
 	return []column[R]{
@@ -145,6 +148,22 @@ func scalingTable(of string) *table[cost.Scaling] {
 		instant("time", func(r *row) *int64 { return &r.At }),
 		level("before", func(r *row) *int64 { return &r.Before }),
 		level("after", func(r *row) *int64 { return &r.After }),
+	})
+}
+
+func scalerTable(of string) *table[cost.Autoscaler] {
+	type row = cost.Autoscaler
+	return newTable(Scalers, []column[row]{
+		period[row](of),
+		text("cluster", func(r *row) *string { return &r.Cluster }),
+		text("namespace", func(r *row) *string { return &r.Namespace }),
+		text("controller_kind", func(r *row) *string { return &r.Controller.Kind }),
+		text("controller", func(r *row) *string { return &r.Controller.Name }),
+		level("known_ms", func(r *row) *int64 { return &r.Known }),
+		level("at_min_ms", func(r *row) *int64 { return &r.AtMin }),
+		level("at_max_ms", func(r *row) *int64 { return &r.AtMax }),
+		level("min_replicas", func(r *row) *int64 { return &r.Min }),
+		level("max_replicas", func(r *row) *int64 { return &r.Max }),
 	})
 }
 

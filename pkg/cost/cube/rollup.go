@@ -42,6 +42,8 @@ func openRollUpTable(f *File, names []string) (filler[cost.Ledger], error) {
 		return fillerOf(f, names, lifeTable(), func(l *cost.Ledger, rows []cost.NodeLife) error { l.Lives = rows; return nil })
 	case Scalings:
 		return fillerOf(f, names, scalingTable("period"), func(l *cost.Ledger, rows []cost.Scaling) error { l.Scalings = rows; return nil })
+	case Scalers:
+		return fillerOf(f, names, scalerTable("period"), func(l *cost.Ledger, rows []cost.Autoscaler) error { l.Scalers = rows; return nil })
 	case Warnings:
 		return fillerOf(f, names, warningTable("period"), func(l *cost.Ledger, rows []cost.Warning) error { l.Warnings = rows; return nil })
 	}
@@ -69,6 +71,8 @@ func WriteRollUp(ctx context.Context, out io.Writer, name Table, old Source, led
 		return writeLedgers(ctx, out, lifeTable(), f, ledgers, func(l *cost.Ledger) ([]cost.NodeLife, error) { return l.Lives, nil })
 	case Scalings:
 		return writeLedgers(ctx, out, scalingTable("period"), f, ledgers, func(l *cost.Ledger) ([]cost.Scaling, error) { return l.Scalings, nil })
+	case Scalers:
+		return writeLedgers(ctx, out, scalerTable("period"), f, ledgers, func(l *cost.Ledger) ([]cost.Autoscaler, error) { return l.Scalers, nil })
 	case Warnings:
 		return writeLedgers(ctx, out, warningTable("period"), f, ledgers, func(l *cost.Ledger) ([]cost.Warning, error) { return l.Warnings, nil })
 	}

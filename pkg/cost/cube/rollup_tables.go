@@ -8,7 +8,7 @@ import (
 	"github.com/varve-io/varve/pkg/cost/money"
 )
 
-// Tables of roll-ups, beside Scalings and Warnings.
+// Tables of roll-ups, beside Scalings, Scalers and Warnings.
 const (
 	Items Table = "items" // what the law made of workloads and nodes
 	Bill  Table = "bill"  // what is paid for, counted without a look at items
@@ -16,7 +16,7 @@ const (
 )
 
 // RollUpTables are the tables of a roll-up.
-func RollUpTables() []Table { return []Table{Items, Bill, Lives, Scalings, Warnings} }
+func RollUpTables() []Table { return []Table{Items, Bill, Lives, Scalings, Scalers, Warnings} }
 
 // itemRow is an item with its names.
 type itemRow struct {

@@ -49,6 +49,9 @@ func randomDay(t testing.TB, r *rand.Rand, names *cost.Names, from int64) *cost.
 		l.Assets = append(l.Assets, a)
 		l.Warnings = append(l.Warnings, cost.Warning{Name: fmt.Sprint(r.IntN(5)), Count: 1})
 		l.Scalings = append(l.Scalings, cost.Scaling{Cluster: fmt.Sprint(r.IntN(5)), At: from, Before: r.Int64N(5), After: 1})
+		var scaler cost.Autoscaler
+		fill(r, reflect.ValueOf(&scaler).Elem())
+		l.Scalers = append(l.Scalers, scaler)
 		var n cost.NodeLife
 		fill(r, reflect.ValueOf(&n).Elem())
 		n.From = from + r.Int64N(dayMillis/2)
@@ -69,6 +72,7 @@ type named struct {
 	Assets   []namedAsset
 	Lives    []cost.NodeLife
 	Scalings []cost.Scaling
+	Scalers  []cost.Autoscaler
 	Warnings []cost.Warning
 }
 
@@ -85,7 +89,7 @@ type namedAsset struct {
 }
 
 func withNames(l *cost.Ledger) named {
-	n := named{From: l.From, To: l.To, Lives: append([]cost.NodeLife{}, l.Lives...), Scalings: append([]cost.Scaling{}, l.Scalings...), Warnings: append([]cost.Warning{}, l.Warnings...)}
+	n := named{From: l.From, To: l.To, Lives: append([]cost.NodeLife{}, l.Lives...), Scalings: append([]cost.Scaling{}, l.Scalings...), Scalers: append([]cost.Autoscaler{}, l.Scalers...), Warnings: append([]cost.Warning{}, l.Warnings...)}
 	for _, i := range l.Items {
 		s, p := *l.Names.SubjectOf(i.Subject), *l.Names.PlaceOf(i.Place)
 		i.Subject, i.Place = 0, 0

@@ -133,6 +133,7 @@ func TestASecondReaderReadsTheSame(t *testing.T) {
 	compareBySecond(t, modules, assetTable(), hours, func(h *cost.Hour) []cost.Asset { return h.Assets })
 	compareBySecond(t, modules, shareTable(), hours, func(h *cost.Hour) []cost.Share { return h.Shares })
 	compareBySecond(t, modules, scalingTable("hour"), hours, func(h *cost.Hour) []cost.Scaling { return h.Scalings })
+	compareBySecond(t, modules, scalerTable("hour"), hours, func(h *cost.Hour) []cost.Autoscaler { return h.Scalers })
 	compareBySecond(t, modules, warningTable("hour"), hours, func(h *cost.Hour) []cost.Warning { return h.Warnings })
 }
 

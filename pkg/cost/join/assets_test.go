@@ -3,6 +3,7 @@ package join
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -23,8 +24,13 @@ func assetText(h *cost.Hour) (out []string) {
 	for _, s := range h.Scalings {
 		out = append(out, fmt.Sprintf("scaling %s %s %s %d %d", s.Controller.Kind, s.Controller.Name, during(begin, s.At), s.Before, s.After))
 	}
+	for _, a := range h.Scalers {
+		out = append(out, fmt.Sprintf("autoscaler %s %d-%d: %s, %s at min, %s at max", a.Controller, a.Min, a.Max, millisText(a.Known), millisText(a.AtMin), millisText(a.AtMax)))
+	}
 	return out
 }
+
+func millisText(ms int64) string { return (time.Duration(ms) * time.Millisecond).String() }
 
 const twoPods = n1 + `
 kube_pod_info{namespace="x",pod="p",uid="1",node="n1"} -1h..2h=1
@@ -139,6 +145,16 @@ kube_pod_spec_volumes_persistentvolumeclaims_info{namespace="x",pod="p",uid="1",
 kube_pod_spec_volumes_persistentvolumeclaims_info{namespace="x",pod="q",uid="2",persistentvolumeclaim="d"} -1h..2h=1
 kube_pod_spec_volumes_persistentvolumeclaims_info{namespace="x",pod="r",uid="3",persistentvolumeclaim="d"} -1h..2h=1
 `, []string{"volume pv x/d   0s-1s 100", "share pv p Pod 34", "share pv q Pod 33", "share pv r Pod 33"},
+		},
+		{
+			// 3 are wanted until 10m, at the minimum; 5 until 20m, at the maximum; then 2, below the minimum, which is 1 from 40m on. From 50m on nobody knows.
+			"an autoscaler", twoPods + `
+kube_horizontalpodautoscaler_info{namespace="x",horizontalpodautoscaler="h",scaletargetref_kind="Deployment",scaletargetref_name="web"} -1h..2h=1
+kube_horizontalpodautoscaler_spec_min_replicas{namespace="x",horizontalpodautoscaler="h"} -1h..39m30s=3 40m..49m30s=1 50m=stale
+kube_horizontalpodautoscaler_spec_max_replicas{namespace="x",horizontalpodautoscaler="h",instance="a"} -1h..2h=5
+kube_horizontalpodautoscaler_spec_max_replicas{namespace="x",horizontalpodautoscaler="h",instance="b"} -1h..2h=5
+kube_horizontalpodautoscaler_status_desired_replicas{namespace="x",horizontalpodautoscaler="h"} -1h..9m30s=3 10m..19m30s=5 20m..2h=2
+`, []string{"autoscaler Deployment/web 1-5: 50m0s, 30m0s at min, 10m0s at max"},
 		},
 		{
 			"scalings", twoPods + `

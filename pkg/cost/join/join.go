@@ -92,6 +92,7 @@ type joiner struct {
 	volumes    map[assetName]*asset
 	balancers  map[assetName]*asset
 	scalings   []cost.Scaling
+	scalers    []cost.Autoscaler
 	addresses  map[addressName][]*nodeSet
 	starts     map[uint64]int64 // of containers that started around the hour, by hash of their cgroup
 	warnings   warnings
@@ -99,7 +100,7 @@ type joiner struct {
 
 func (j *joiner) read() error {
 	for _, read := range []func() error{j.readPods, j.readContainers, j.readOwners, j.readLabels, j.readNodes,
-		j.readVolumes, j.readBalancers, j.readScalings} {
+		j.readVolumes, j.readBalancers, j.readScalings, j.readScalers} {
 		if err := read(); err != nil {
 			return err
 		}

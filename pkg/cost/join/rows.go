@@ -58,13 +58,14 @@ func (j *joiner) rows() *cost.Hour {
 	for _, a := range j.balancers {
 		j.assetRows(h, a, cost.LoadBalancerAsset)
 	}
-	h.Scalings = j.scalings
+	h.Scalings, h.Scalers = j.scalings, j.scalers
 	j.warnOfClusters()
 	slices.SortFunc(h.Workloads, compareWorkloads)
 	slices.SortFunc(h.Nodes, compareNodes)
 	slices.SortFunc(h.Assets, compareAssets)
 	slices.SortFunc(h.Shares, compareShares)
 	slices.SortFunc(h.Scalings, compareScalings)
+	slices.SortFunc(h.Scalers, compareScalers)
 	h.Warnings = j.warnings.rows()
 	return h
 }
