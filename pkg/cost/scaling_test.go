@@ -307,7 +307,7 @@ func moved(h *cost.Hour, to int64) *cost.Hour {
 
 // Roll-ups of days give the bytes that their hours give, and a roll-up of all days too, where steps are longer: counts, names, money and creep.
 func TestScalesOfRollUps(t *testing.T) {
-	const days = 5
+	const days = 4
 	b := bookOf(t, strings.Split(book, "- from: 2025-01-02")[0])
 	rapid.Check(t, func(t *rapid.T) {
 		ledgers := manyDays(t, days)
