@@ -220,21 +220,39 @@ func (s dictionary) code(b *series.Batch, floats []floatOf, d *series.Difference
 	}
 	floats = slices.Grow(floats, it.Len())
 	refs := s.refs
+	var room [touched]series.FloatBits
 	for {
-		n, t, bits, ok := it.NextBits()
-		if !ok {
+		some := room[:it.Fill(room[:])]
+		if len(some) == 0 {
 			return floats, it.Err()
 		}
-		if int(n) >= len(refs) || refs[n].round != s.round || refs[n].tenant != s.of {
-			if _, err := s.resolve(n); err != nil {
-				return floats, err
+		touchRefs(refs, some)
+		for k := range some {
+			n := some[k].Number
+			if int(n) >= len(refs) || refs[n].round != s.round || refs[n].tenant != s.of {
+				if _, err := s.resolve(n); err != nil {
+					return floats, err
+				}
 			}
+			r, bits := &refs[n], some[k].Bits
+			d.Add(bits ^ r.last)
+			r.last = bits
+			floats = append(floats, floatOf{r.series, some[k].Time, math.Float64frombits(bits)})
 		}
-		r := &refs[n]
-		d.Add(bits ^ r.last)
-		r.last = bits
-		floats = append(floats, floatOf{r.series, t, math.Float64frombits(bits)})
 	}
+}
+
+// touchRefs touches the references of some floats, as touch does their series: with series that come and go, they lie
+// anywhere.
+//
+//go:noinline
+func touchRefs(refs []ref, floats []series.FloatBits) (sum uint32) {
+	for i := range floats {
+		if n := int(floats[i].Number); n < len(refs) {
+			sum += refs[n].round
+		}
+	}
+	return sum
 }
 
 // decode resolves the floats of a record.

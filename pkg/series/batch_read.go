@@ -180,6 +180,26 @@ func (it *FloatIterator) NextBits() (n Number, t int64, bits uint64, ok bool) {
 	return Number(it.number), it.t, bits, true
 }
 
+// FloatBits is a float sample with the value's bits; in a record with differences, with the difference.
+type FloatBits struct {
+	Number Number
+	Time   int64
+	Bits   uint64
+}
+
+// Fill reads the next samples, and says how many: fewer than dst has room for at the end, or where the batch is corrupt.
+func (it *FloatIterator) Fill(dst []FloatBits) int {
+	dst = dst[:min(len(dst), it.left)]
+	for i := range dst {
+		f := &dst[i]
+		var ok bool
+		if f.Number, f.Time, f.Bits, ok = it.NextBits(); !ok {
+			return i
+		}
+	}
+	return len(dst)
+}
+
 // Err tells of a corrupt section, after Next said false.
 func (it *FloatIterator) Err() error {
 	if it.bad {
