@@ -57,12 +57,16 @@ func (q *Querier) costs(verb cost.Verb) http.Handler {
 		if answer.next != "" {
 			w.Header().Set(NextHeader, answer.next)
 		}
+		w.Header().Set(HoursHeader, answer.hours.String())
 		_, _ = w.Write(answer.body) // the client is gone if this fails
 	})
 }
 
-// NextHeader has the cursor of the next page, in all formats.
-const NextHeader = "Varve-Cost-Next"
+// Headers of answers about costs, in all formats.
+const (
+	NextHeader  = "Varve-Cost-Next"  // the cursor of the next page
+	HoursHeader = "Varve-Cost-Hours" // how many hours came from where: rollups=720, cubes=23, samples=1
+)
 
 // costFormats are the formats of answers, and their media types.
 var costFormats = map[string]string{

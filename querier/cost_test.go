@@ -1,17 +1,27 @@
 package querier_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/varve-io/varve/pkg/cost/cube"
 	"github.com/varve-io/varve/pkg/cost/price"
+	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
 	"github.com/varve-io/varve/querier"
 )
@@ -167,6 +177,132 @@ func TestCostParquet(t *testing.T) {
 			again[:4] != "PAR1" || again[len(again)-4:] != "PAR1" {
 			t.Errorf("%s: %d bytes of %s, then %d", verb, len(body), kind, len(again))
 		}
+	}
+}
+
+// slow is a source of samples that takes 11 seconds for each read, and at one of them tells and waits until nobody wants it any more.
+type slow struct {
+	*counted
+	site  *costSite
+	reads atomic.Int64
+	at    int64
+	waits chan struct{}
+}
+
+func (s *slow) Select(ctx context.Context, q series.Query) (querier.RecentAnswer, error) {
+	s.site.setTime(s.site.clock.Load() + 11_000)
+	if s.reads.Add(1) == s.at {
+		close(s.waits)
+		<-ctx.Done()
+		return querier.RecentAnswer{}, ctx.Err()
+	}
+	return s.counted.Select(ctx, q)
+}
+
+// over is a querier over other sources, and what it logs and counts.
+func (s *costSite) over(recent querier.Recent, with querier.Cubes) (*querier.Querier, *bytes.Buffer, *prometheus.Registry) {
+	s.t.Helper()
+	var log bytes.Buffer
+	reg := prometheus.NewRegistry()
+	q, err := querier.New(querier.Default(), querier.Dependencies{
+		Recent: recent, Older: sourcesOf{}, Limits: defaultLimits(), Cubes: with, Registerer: reg,
+		Logger: slog.New(slog.NewTextHandler(&log, nil)), Now: func() time.Time { return time.UnixMilli(s.clock.Load()) },
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return q, &log, reg
+}
+
+// Long answers tell in the log how far they are; every answer tells where its hours came from, and that is counted.
+func TestCostsTellWhereTheyAre(t *testing.T) {
+	with := newCubes()
+	s := newCostSiteWith(t, with)
+	with.count(t, s, costBegin, 24, cube.Settings{ClusterLabel: "cluster"})
+	q, log, reg := s.over(&slow{counted: s.samples, site: s}, with)
+	for question, want := range map[string]string{
+		"by=namespace&" + window(costBegin, costBegin+day):                     "rollups=24, cubes=0, samples=0",
+		"by=pod&limit=2&" + window(costBegin+hour, costBegin+4*hour):           "rollups=0, cubes=3, samples=0",
+		"by=pod&step=day&" + window(costBegin+23*hour, costBegin+26*hour):      "rollups=0, cubes=1, samples=2",
+		"by=zone&step=day&format=csv&" + window(costBegin, costBegin+day+hour): "rollups=24, cubes=0, samples=1",
+	} {
+		for range 2 {
+			w := httptest.NewRecorder()
+			q.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/cost/report?"+question, nil))
+			if got := w.Header().Get(querier.HoursHeader); w.Code != http.StatusOK || got != want {
+				t.Errorf("%s: %d, %q, want %q", question, w.Code, got, want)
+			}
+		}
+	}
+	for _, text := range []string{`msg="counting costs" tenant=anonymous asked=report hours_done=2 hours=3 sources="rollups=0, cubes=1, samples=2"`} {
+		if !strings.Contains(log.String(), text) {
+			t.Errorf("the log has no %s:\n%s", text, log)
+		}
+	}
+	text := `# HELP varve_querier_cost_hours_total Hours that answers about costs were made of, by where these came from: rollups and cubes of the compactor, or samples.
+# TYPE varve_querier_cost_hours_total counter
+varve_querier_cost_hours_total{source="cubes"} 5
+varve_querier_cost_hours_total{source="rollups"} 72
+varve_querier_cost_hours_total{source="samples"} 6
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "varve_querier_cost_hours_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// goesAway is somebody who goes away as soon as a cube is opened.
+type goesAway struct {
+	*cubes
+	now context.CancelFunc
+}
+
+func (g goesAway) Open(name string, size int64) querier.CubeFile {
+	g.now()
+	return g.cubes.Open(name, size)
+}
+
+// An answer for which nobody waits any more isn't made, be it of samples or of cubes.
+func TestCostsAreCanceled(t *testing.T) {
+	with := newCubes()
+	s := newCostSiteWith(t, with)
+	with.count(t, s, costBegin, 24, cube.Settings{ClusterLabel: "cluster"})
+	recent := &slow{counted: s.samples, site: s, at: 20, waits: make(chan struct{})}
+	q, _, reg := s.over(recent, nil)
+	ended := make(chan int, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q.ServeHTTP(w, r)
+		ended <- int(recent.reads.Load())
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-recent.waits
+		cancel()
+	}()
+	r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/api/v1/cost/report?"+window(costBegin, costBegin+costHours*hour), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.DefaultClient.Do(r); err == nil {
+		resp.Body.Close()
+		t.Errorf("an answer came: %s", resp.Status)
+	}
+	if reads := <-ended; reads > 60 { // an hour reads about as often; the window has 28
+		t.Errorf("samples were read %d times", reads)
+	}
+	text := `# HELP varve_querier_costs_running_answers Answers about costs that are being made.
+# TYPE varve_querier_costs_running_answers gauge
+varve_querier_costs_running_answers 0
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "varve_querier_costs_running_answers"); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	q, _, _ = s.over(s.samples, goesAway{with, cancel})
+	w := httptest.NewRecorder()
+	q.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/cost/report?by=pod&"+window(costBegin, costBegin+day), nil).WithContext(ctx))
+	if w.Code != 499 {
+		t.Errorf("cubes: %d %.300s", w.Code, w.Body)
 	}
 }
 

@@ -5,17 +5,48 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/cube"
 	"github.com/varve-io/varve/pkg/cost/price"
 	"github.com/varve-io/varve/pkg/tenant"
 )
 
 // costAnswer is an answer as it is sent.
 type costAnswer struct {
-	body []byte
-	next string // the cursor of the next page
+	body  []byte
+	next  string // the cursor of the next page
+	hours costHours
+}
+
+// wholeCosts is an answer with all its lines.
+type wholeCosts struct {
+	cost.Answer
+	hours costHours
+}
+
+// costHours is how many hours came from where.
+type costHours struct{ rollups, cubes, samples int64 }
+
+// String is for the header HoursHeader: a dictionary of RFC 8941.
+func (h costHours) String() string {
+	return fmt.Sprintf("rollups=%d, cubes=%d, samples=%d", h.rollups, h.cubes, h.samples)
+}
+
+func (p *costPlan) hours() (h costHours) {
+	for _, s := range p.stretches {
+		switch n := (s.to - s.from) / hourMillis; s.level {
+		case "":
+			h.samples += n
+		case cube.HourLevel:
+			h.cubes += n
+		default:
+			h.rollups += n
+		}
+	}
+	return h
 }
 
 // costAnswerKey is all that an answer depends on, if none of its hours is computed from samples.
@@ -82,12 +113,12 @@ func (r *costRequest) write(ctx context.Context) (*costAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := whole.Page(r.question.Page)
+	page, next, err := whole.Answer.Page(r.question.Page)
 	if err != nil {
 		return nil, err
 	}
 	if next != "" { // it is there for the next page, even if samples come meanwhile
-		if _, err := r.pages.get(ctx, r.pagesKey(whole.Name()), func() (made[cost.Answer], error) { return keptWhole(whole), nil }); err != nil {
+		if _, err := r.pages.get(ctx, r.pagesKey(whole.Name()), func() (made[*wholeCosts], error) { return whole.made(), nil }); err != nil {
 			return nil, err
 		}
 	}
@@ -99,28 +130,66 @@ func (r *costRequest) write(ctx context.Context) (*costAnswer, error) {
 	if body.Available() > len(kept)/8 {
 		kept = bytes.Clone(kept)
 	}
-	return &costAnswer{kept, next}, nil
+	return &costAnswer{kept, next, whole.hours}, nil
 }
 
 // whole is the answer with all lines: that to which the cursor belongs, if it is there.
-func (r *costRequest) whole(ctx context.Context) (cost.Answer, error) {
+func (r *costRequest) whole(ctx context.Context) (*wholeCosts, error) {
 	of := r.question.Page.Of()
 	if of == "" {
-		return r.question.Answer(r.book, r.plan.ledgers(ctx))
+		return r.compute(ctx)
 	}
-	return r.pages.get(ctx, r.pagesKey(of), func() (made[cost.Answer], error) {
-		a, err := r.question.Answer(r.book, r.plan.ledgers(ctx))
-		if err == nil && a.Name() != of {
+	return r.pages.get(ctx, r.pagesKey(of), func() (made[*wholeCosts], error) {
+		whole, err := r.compute(ctx)
+		if err == nil && whole.Name() != of {
 			err = fmt.Errorf("cursor: %w", cost.ErrChanged)
 		}
 		if err != nil {
-			return made[cost.Answer]{}, err
+			return made[*wholeCosts]{}, err
 		}
-		return keptWhole(a), nil
+		return whole.made(), nil
 	})
 }
 
-func keptWhole(a cost.Answer) made[cost.Answer] { return made[cost.Answer]{a, a.Bytes(), keepPages} }
+func (w *wholeCosts) made() made[*wholeCosts] { return made[*wholeCosts]{w, w.Bytes(), keepPages} }
+
+func (r *costRequest) compute(ctx context.Context) (*wholeCosts, error) {
+	r.metrics.costsRunning.Inc()
+	defer r.metrics.costsRunning.Dec()
+	a, err := r.question.Answer(r.book, r.ledgers(ctx))
+	if err != nil {
+		return nil, err
+	}
+	h := r.plan.hours()
+	r.metrics.costHours.WithLabelValues("rollups").Add(float64(h.rollups))
+	r.metrics.costHours.WithLabelValues("cubes").Add(float64(h.cubes))
+	r.metrics.costHours.WithLabelValues("samples").Add(float64(h.samples))
+	return &wholeCosts{a, h}, nil
+}
+
+// tellEvery is how often the log tells how far an answer is.
+const tellEvery = 10 * time.Second
+
+// ledgers are the plan's. They end when nobody waits for the answer any more, and the log tells of long ones.
+func (r *costRequest) ledgers(ctx context.Context) iter.Seq2[*cost.Ledger, error] {
+	return func(yield func(*cost.Ledger, error) bool) {
+		begun := r.now()
+		last, window := begun, r.question.Query
+		for l, err := range r.plan.ledgers(ctx) {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if !yield(l, err) || err != nil {
+				return
+			}
+			if now := r.now(); now.Sub(last) >= tellEvery {
+				last = now
+				r.logger.Info("counting costs", "tenant", r.tenant, "asked", r.question.Verb, "hours_done", (l.To-window.From)/hourMillis,
+					"hours", (window.To-window.From)/hourMillis, "sources", r.plan.hours(), "elapsed", now.Sub(begun).Round(time.Second))
+			}
+		}
+	}
+}
 
 func (r *costRequest) pagesKey(name string) costPagesKey {
 	whole := *r.question

@@ -26,6 +26,9 @@ type metrics struct {
 	waiting  prometheus.Gauge
 	running  prometheus.Gauge
 	wait     prometheus.Histogram
+
+	costsRunning prometheus.Gauge
+	costHours    *prometheus.CounterVec // by where they came from
 }
 
 func newMetrics(reg prometheus.Registerer, gate int) *metrics {
@@ -42,16 +45,20 @@ func newMetrics(reg prometheus.Registerer, gate int) *metrics {
 		refused: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "varve_querier_refused_requests_total", Help: "Reads that a limit ended, by the limit's name.",
 		}, []string{"limit"}),
-		series:   counter("selected_series_total", "Series that reads took, after merging."),
-		chunks:   counter("selected_chunks_total", "Chunks that reads took, after merging."),
-		bytes:    counter("selected_chunk_bytes_total", "Bytes of the chunks that reads took."),
-		samples:  counter("selected_samples_total", "Samples that reads decoded."),
-		blocks:   counter("selected_blocks_total", "Blocks that reads looked into."),
-		gets:     counter("bucket_gets_total", "Requests to the bucket that reads caused."),
-		getBytes: counter("bucket_get_bytes_total", "Bytes from the bucket that reads caused."),
-		waiting:  gauge("gate_waiting_requests", "Reads that wait for their turn."),
-		running:  gauge("gate_running_requests", "Reads that run."),
-		wait:     f.NewHistogram(native("gate_wait_seconds", "Time that reads waited for their turn.")),
+		series:       counter("selected_series_total", "Series that reads took, after merging."),
+		chunks:       counter("selected_chunks_total", "Chunks that reads took, after merging."),
+		bytes:        counter("selected_chunk_bytes_total", "Bytes of the chunks that reads took."),
+		samples:      counter("selected_samples_total", "Samples that reads decoded."),
+		blocks:       counter("selected_blocks_total", "Blocks that reads looked into."),
+		gets:         counter("bucket_gets_total", "Requests to the bucket that reads caused."),
+		getBytes:     counter("bucket_get_bytes_total", "Bytes from the bucket that reads caused."),
+		waiting:      gauge("gate_waiting_requests", "Reads that wait for their turn."),
+		running:      gauge("gate_running_requests", "Reads that run."),
+		costsRunning: gauge("costs_running_answers", "Answers about costs that are being made."),
+		costHours: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "varve_querier_cost_hours_total", Help: "Hours that answers about costs were made of, by where these came from: rollups and cubes of the compactor, or samples.",
+		}, []string{"source"}),
+		wait: f.NewHistogram(native("gate_wait_seconds", "Time that reads waited for their turn.")),
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
 
-	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/cube"
 	"github.com/varve-io/varve/pkg/tenant"
 )
@@ -46,7 +45,7 @@ type Querier struct {
 	store      store
 	costReader costReader
 	answers    *cache[costAnswerKey, *costAnswer]
-	pages      *cache[costPagesKey, cost.Answer]
+	pages      *cache[costPagesKey, *wholeCosts]
 	engine     *engine
 	gate       chan struct{}
 	handler    func() http.Handler // made for the first request: Prometheus' API takes a while to describe itself
@@ -80,7 +79,7 @@ func New(c Config, d Dependencies) (*Querier, error) {
 	written := sources{recent: d.Recent, older: d.Older}
 	q.store = store{sources: written, now: q.now}
 	q.answers = newCache[costAnswerKey, *costAnswer](costAnswerBytes, q.now)
-	q.pages = newCache[costPagesKey, cost.Answer](costPagesBytes, q.now)
+	q.pages = newCache[costPagesKey, *wholeCosts](costPagesBytes, q.now)
 	q.costReader = costReader{
 		sources: written, cubes: d.Cubes, limits: d.Limits, manifests: newCache[tenant.ID, *cube.Manifest](manifestBytes, q.now),
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/cost/money"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -229,6 +230,43 @@ func TestSharing(t *testing.T) {
 			if d := cmp.Diff(want, got); d != "" || r.Total.String() != "0.3" {
 				t.Errorf("%s, by node %v: total %v\n%s", mode, byNode, r.Total, d)
 			}
+		}
+	}
+}
+
+// Overheads are 0.1. Both lines request one core, only web requests memory and sends, and nobody reads from disks. Idle is 0.045 of CPU and 0.04 of
+// RAM, both by the same weights: 4 GiB of web and nothing of batch, or one hour each.
+func TestSharingByQuantity(t *testing.T) {
+	for _, tt := range []struct {
+		sharing    cost.Sharing
+		jobs, shop string
+		stays      string
+	}{
+		{cost.Sharing{Overhead: "quantity:cpu_core_microseconds_requested"}, "0.05", "0.05", "0.085"},
+		{cost.Sharing{Overhead: "quantity:network_sent_bytes"}, "0", "0.1", "0.085"},
+		{cost.Sharing{Overhead: "quantity:disk_read_bytes"}, "0", "0", "0.185"},
+		{cost.Sharing{Idle: "quantity:ram_byte_seconds_requested", ByNode: true}, "0", "0.085", "0.1"},
+		{cost.Sharing{Idle: "quantity:container_milliseconds"}, "0.0425", "0.0425", "0.1"},
+		{cost.Sharing{Namespaces: []string{"jobs"}, Namespace: "quantity:storage_byte_seconds"}, "0", "0.03", "0.185"},
+		{cost.Sharing{Namespaces: []string{"shop"}, Namespace: "quantity:storage_byte_seconds"}, "0", "0", "0.185"},
+	} {
+		r := smallReport(t, cost.Query{By: []string{"namespace"}, Sharing: tt.sharing})
+		var stays money.Nanos
+		for _, l := range r.Lines {
+			if l.Kind == cost.Idle || l.Kind == cost.Overhead {
+				stays = stays.Plus(l.Cost)
+			}
+		}
+		jobs, shop := r.Lines[0].Shared.String(), r.Lines[1].Shared.String()
+		if jobs != tt.jobs || shop != tt.shop || stays.String() != tt.stays || r.Total.String() != "0.3" || r.Residual != "0" {
+			t.Errorf("%+v: jobs %s, shop %s, %s stays of %s", tt.sharing, jobs, shop, stays, r.Total)
+		}
+	}
+	for mode, says := range map[string]string{
+		"quantity:tea": `idle: there is no quantity "tea", but cpu_core_microseconds_used,`, "fair": `idle: it can't be shared "fair", but none, even, weighted or quantity:NAME`,
+	} {
+		if _, err := cost.ParseSharing("idle=" + mode); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", mode, err)
 		}
 	}
 }

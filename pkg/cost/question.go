@@ -186,7 +186,7 @@ func parseTime(s string) (int64, error) {
 }
 
 // ParseSharing reads how costs are shared: words by comma, idle=MODE, system=MODE, overhead=MODE, namespace:NAME=MODE, and
-// scope=cluster or scope=node. The mode of all namespaces is the same.
+// scope=cluster or scope=node. A mode is none, even, weighted or quantity:NAME. The mode of all namespaces is the same.
 func ParseSharing(s string) (sh Sharing, err error) {
 	for _, word := range SplitList(s) {
 		name, value, ok := strings.Cut(word, "=")
@@ -208,7 +208,7 @@ func ParseSharing(s string) (sh Sharing, err error) {
 			sh.Namespace = mode
 			sh.Namespaces = append(sh.Namespaces, namespace)
 		default:
-			return sh, fmt.Errorf("share: %q is not idle, system, overhead or namespace:NAME with none, even or weighted, nor scope=node or scope=cluster; namespaces have one mode", word)
+			return sh, fmt.Errorf("share: %q is not idle, system, overhead or namespace:NAME with none, even, weighted or quantity:NAME, nor scope=node or scope=cluster; namespaces have one mode", word)
 		}
 	}
 	return sh, sh.validate()

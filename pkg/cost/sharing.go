@@ -2,6 +2,8 @@ package cost
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/varve-io/varve/pkg/cost/money"
 )
@@ -9,7 +11,8 @@ import (
 // Mode is how a cost that is nobody's is shared.
 type Mode string
 
-// Modes.
+// Modes. quantity:NAME is one, too: by a quantity of lines, as reports name it. Who has nothing of it gets nothing; where nobody has,
+// the cost stays.
 const (
 	ShareNone     Mode = "none"     // it has lines of its own
 	ShareEven     Mode = "even"     // every line of workloads in its scope gets the same
@@ -28,13 +31,45 @@ type Sharing struct {
 
 func (s *Sharing) validate() error {
 	for name, m := range map[string]Mode{"idle": s.Idle, "system": s.System, "overhead": s.Overhead, "namespace": s.Namespace} {
-		switch m {
-		case "", ShareNone, ShareEven, ShareWeighted:
-		default:
-			return fmt.Errorf("share: %s can't be shared %q, but none, even or weighted", name, m)
+		if err := m.validate(); err != nil {
+			return fmt.Errorf("share: %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+func (m Mode) validate() error {
+	switch m {
+	case "", ShareNone, ShareEven, ShareWeighted:
+		return nil
+	}
+	name, ok := strings.CutPrefix(string(m), byQuantity)
+	if !ok {
+		return fmt.Errorf("it can't be shared %q, but none, even, weighted or quantity:NAME", m)
+	}
+	if m.quantity() >= 0 {
+		return nil
+	}
+	var names []string
+	for _, q := range (&Line{}).quantities() {
+		names = append(names, q.name)
+	}
+	return fmt.Errorf("there is no quantity %q, but %s", name, strings.Join(names, ", "))
+}
+
+const byQuantity = "quantity:"
+
+// quantity is the place of the mode's quantity among those of a line; -1 if it is by none.
+func (m Mode) quantity() int {
+	name, ok := strings.CutPrefix(string(m), byQuantity)
+	all := (&Line{}).quantities()
+	return slices.IndexFunc(all[:], func(q namedQuantity) bool { return ok && q.name == name })
+}
+
+// weight is what the entry has of a line's quantity.
+func (e *entry) weight(quantity int) money.Amount {
+	all := (&Line{Sum: e.sum, Assets: e.assets}).quantities()
+	return money.Amount{all[quantity].value.Lo, all[quantity].value.Hi}
 }
 
 // pool is what is paid with a part of a cost.
@@ -115,7 +150,7 @@ func (s *Sharing) apply(entries []*entry) {
 		{s.Overhead, kind(Overhead), workload, cluster},
 		{namespace, func(e *entry) bool { return e.common }, func(e *entry) bool { return workload(e) && !e.common }, cluster},
 	} {
-		if p.mode == ShareEven || p.mode == ShareWeighted {
+		if p.mode != "" && p.mode != ShareNone {
 			p.apply(entries)
 		}
 	}
@@ -132,9 +167,9 @@ func (p *pass) apply(entries []*entry) {
 			costs[at].add(&e.pools)
 		}
 	}
-	sharers := map[scope][]*entry{}
+	sharers, quantity := map[scope][]*entry{}, p.mode.quantity()
 	for _, e := range entries {
-		if at := (scope{e.line.step, p.within(e)}); p.to(e) && costs[at] != nil {
+		if at := (scope{e.line.step, p.within(e)}); p.to(e) && costs[at] != nil && (quantity < 0 || !e.weight(quantity).IsZero()) {
 			sharers[at] = append(sharers[at], e)
 		}
 	}
@@ -166,6 +201,9 @@ func share(m Mode, costs *amounts, to []*entry) {
 
 // weigh is the weights of those who share a cost of the pool.
 func weigh(m Mode, p pool, to []*entry) []money.Amount {
+	if quantity := m.quantity(); quantity >= 0 {
+		return weights(to, func(e *entry) money.Amount { return e.weight(quantity) })
+	}
 	if m == ShareWeighted {
 		if weights := weights(to, func(e *entry) money.Amount { return e.pools[p] }); weights != nil {
 			return weights

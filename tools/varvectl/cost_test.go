@@ -53,7 +53,8 @@ func TestCostReport(t *testing.T) {
 	var total string
 	for _, options := range []string{
 		"-by=pod", "-by=", "-by=namespace,controller", "-by=label:app", "-by=pod -step=hour",
-		"-by=namespace -share=idle=weighted,system=even,scope=node", "-by=cluster,zone -share=idle=even,namespace:shop=weighted", "-by=qos -method=usage-only", "-method=request-only",
+		"-by=namespace -share=idle=weighted,system=even,scope=node", "-by=cluster,zone -share=idle=even,namespace:shop=weighted", "-by=qos -method=usage-only",
+		"-by=pod -share=idle=quantity:cpu_core_microseconds_requested,system=quantity:container_milliseconds,namespace:shop=quantity:network_sent_bytes", "-method=request-only",
 	} {
 		args := append(window[:len(window):len(window)], strings.Fields(options)...)
 		fromBlocks := costsOf(t, append(args, "-blocks="+blocks)...)
