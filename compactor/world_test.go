@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -24,7 +25,10 @@ import (
 	"github.com/varve-io/varve/pkg/tenant"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // the writer of a block takes megabytes for a few samples
+	goleak.VerifyTestMain(m)
+}
 
 // model is what the bucket must say: series, then time, then value.
 type model map[string]map[int64]float64
