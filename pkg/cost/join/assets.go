@@ -137,18 +137,21 @@ type holder struct {
 
 func (j *joiner) holders(a *asset) (out []holder) {
 	for _, u := range a.users {
-		times := union(u.times)
+		times, first := union(u.times), len(out)
 		for _, s := range u.segments {
-			h := holder{owner: j.ownerOf(u.pod, s.labels), times: []span{s.span}}
-			if u.timed {
-				h.times = nil
-				for _, t := range times {
-					if t = t.clip(s.span); t.length() > 0 {
-						h.times = append(h.times, t)
-					}
+			i := first + slices.IndexFunc(out[first:], func(h holder) bool { return slices.Equal(h.owner.Labels, s.labels) })
+			if i < first {
+				i = len(out)
+				out = append(out, holder{owner: j.ownerOf(u.pod, s.labels)})
+			}
+			if !u.timed {
+				out[i].times = append(out[i].times, s.span)
+			}
+			for _, t := range times {
+				if t = t.clip(s.span); t.length() > 0 {
+					out[i].times = append(out[i].times, t)
 				}
 			}
-			out = append(out, h)
 		}
 	}
 	slices.SortFunc(out, func(a, b holder) int {

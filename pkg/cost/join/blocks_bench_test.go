@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -49,7 +51,7 @@ func (d blockDir) Select(ctx context.Context, q series.Query) (series.Set, error
 	return series.Merge(sets...), nil
 }
 
-// BenchmarkBlocks joins all hours of the blocks in VARVE_BENCH_BLOCKS that have an hour before and after. It tells of the CPU time for each of
+// BenchmarkBlocks joins all hours of the blocks in VARVE_BENCH_BLOCKS that have an hour before and after, one, two or all at once. It tells of the CPU time for each of
 // the samples in an hour of the blocks, joined or not, and of those that were read.
 //
 //	clustergen blocks -nodes 100 -pods 1000 -from 2026-01-01 -to 2026-01-01T06:00:00Z -dir DIR
@@ -65,21 +67,29 @@ func BenchmarkBlocks(b *testing.B) {
 		from, to, samples = min(from, m.MinTime), max(to, m.MaxTime), samples+m.Stats.NumSamples
 		defer x.Close()
 	}
-	b.ReportAllocs()
-	stats := &series.Stats{}
-	ctx, hours, begun := series.WithStats(b.Context(), stats), 0, processTime(b)
-	for b.Loop() {
-		for at := from + hourLength; at < to-hourLength; at += hourLength {
-			if _, err := Hour(ctx, blocks, Options{Tenant: tenant.Anonymous, Start: at, Labels: []string{"team"}}); err != nil {
-				b.Fatal(err)
-			}
-			hours++
-		}
+	var starts []int64
+	for at := from + hourLength; at < to-hourLength; at += hourLength {
+		starts = append(starts, at)
 	}
-	spent := processTime(b) - begun
-	b.ReportMetric(spent/float64(hours), "CPU-s/hour")
-	b.ReportMetric(spent/float64(hours)/(float64(samples)/float64((to-from)/hourLength))*1e9, "ns/sample")
-	b.ReportMetric(spent/float64(stats.Samples)*1e9, "ns/read")
+	for _, together := range []int{1, 2, len(starts)} {
+		b.Run(strconv.Itoa(together), func(b *testing.B) {
+			b.ReportAllocs()
+			stats := &series.Stats{}
+			ctx, hours, begun := series.WithStats(b.Context(), stats), 0, processTime(b)
+			for b.Loop() {
+				for some := range slices.Chunk(starts, together) {
+					if _, err := Hours(ctx, blocks, Options{Tenant: tenant.Anonymous, Labels: []string{"team"}}, some); err != nil {
+						b.Fatal(err)
+					}
+					hours += len(some)
+				}
+			}
+			spent := processTime(b) - begun
+			b.ReportMetric(spent/float64(hours), "CPU-s/hour")
+			b.ReportMetric(spent/float64(hours)/(float64(samples)/float64((to-from)/hourLength))*1e9, "ns/sample")
+			b.ReportMetric(spent/float64(stats.Samples)*1e9, "ns/read")
+		})
+	}
 }
 
 func processTime(b *testing.B) float64 {

@@ -45,6 +45,14 @@ type Options struct {
 
 // Hour reads one hour. An error is one of the source's or of the options.
 func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
+	hours, err := pass(newReader(ctx, src, o), o, []int64{o.Start})
+	if err != nil {
+		return nil, err
+	}
+	return hours[0], nil
+}
+
+func newJoiner(r *reader, o Options) (*joiner, error) {
 	if o.Start%hourLength != 0 {
 		return nil, fmt.Errorf("the hour begins at %d ms, which is not at a full hour", o.Start)
 	}
@@ -55,12 +63,9 @@ func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
 		}
 		slot = span{o.From, o.To}
 	}
-	if o.ClusterLabel == "" {
-		o.ClusterLabel = "cluster"
-	}
-	j := &joiner{
+	return &joiner{
 		Options: o, slot: slot,
-		reader:     newReader(ctx, src, o),
+		reader:     r,
 		pods:       map[podName]*podSet{},
 		nodes:      map[nodeName]*nodeSet{},
 		owners:     map[ownerName]owner{},
@@ -71,11 +76,7 @@ func Hour(ctx context.Context, src Source, o Options) (*cost.Hour, error) {
 		addresses:  map[addressName][]*nodeSet{},
 		starts:     map[uint64]int64{},
 		warnings:   warnings{},
-	}
-	if err := j.read(); err != nil {
-		return nil, fmt.Errorf("hour of %d: %w", o.Start, err)
-	}
-	return j.rows(), nil
+	}, nil
 }
 
 // joiner is one hour on its way to rows.
@@ -83,6 +84,8 @@ type joiner struct {
 	Options
 	slot span // of the hour, which is counted
 	*reader
+	yield func(*request) bool
+	stage stage
 
 	pods       map[podName]*podSet
 	nodes      map[nodeName]*nodeSet
@@ -99,14 +102,14 @@ type joiner struct {
 }
 
 func (j *joiner) read() error {
-	for _, read := range []func() error{j.readPods, j.readContainers, j.readOwners, j.readLabels, j.readNodes,
-		j.readVolumes, j.readBalancers, j.readScalings, j.readScalers} {
+	for step, read := range []func() error{j.readPods, j.readContainers, j.readOwners, j.readLabels, j.readNodes,
+		j.readVolumes, j.readBalancers, j.readScalings, j.readScalers, j.readUsage} {
+		j.stage = stage{step: step}
 		if err := read(); err != nil {
 			return err
 		}
 	}
-	j.settle()
-	return j.readUsage()
+	return nil
 }
 
 // sanitize is how kube-state-metrics makes a label's name of one of Kubernetes.

@@ -46,7 +46,7 @@ func (j *joiner) readMeters() error {
 		{"node_memory_MemTotal_bytes", nil, func(_ *node, m *meter, bridge int64) { m.total = quantity.Levels(nil, j.runs, bridge, 1) }},
 		{"node_memory_MemAvailable_bytes", nil, j.meterRAM},
 	} {
-		err := j.each(j.around(nearMargin), m.metric, m.matchers, func(c series.Chunked) error { return j.meter(c, m.add) })
+		err := j.each(request{window: j.around(nearMargin), metric: m.metric, matchers: m.matchers, fn: func(c series.Chunked) error { return j.meter(c, m.add) }})
 		if err != nil {
 			return err
 		}
@@ -64,9 +64,7 @@ func (j *joiner) address(cluster, host string, s *nodeSet) {
 
 // meter adds a series to the meters of its node: of each machine that had the name or the address, in its own time.
 func (j *joiner) meter(c series.Chunked, add func(n *node, m *meter, bridge int64)) error {
-	f := &j.fields
-	f.read(c.Labels, j.ClusterLabel)
-	sets := j.nodesOf(f, c.Labels.Get("instance"))
+	sets := j.nodesOf(j.parse(c.Labels), c.Labels.Get("instance"))
 	if len(sets) == 0 {
 		return nil
 	}

@@ -3,10 +3,10 @@ package join
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -24,6 +24,13 @@ type reader struct {
 	opts Options
 	kept map[string]string
 
+	current series.Chunked // that is read, for one hour or several
+	shared  bool           // several
+	reach   window         // of all of them
+	parsed  bool           // fields are those of current
+	decoded bool           // all is its samples
+	all     []quantity.Run
+
 	it      chunkenc.Iterator
 	xor     xorReader
 	runs    []quantity.Run
@@ -33,7 +40,17 @@ type reader struct {
 	fields  fields
 }
 
+// parse is the fields of the series that is read.
+func (r *reader) parse(ls labels.Labels) *fields {
+	if !r.parsed {
+		r.fields.read(ls, r.opts.ClusterLabel)
+		r.parsed = true
+	}
+	return &r.fields
+}
+
 func newReader(ctx context.Context, src Source, o Options) *reader {
+	o.ClusterLabel = cmp.Or(o.ClusterLabel, "cluster")
 	return &reader{ctx: ctx, src: src, opts: o, kept: map[string]string{}}
 }
 
@@ -88,85 +105,53 @@ var (
 )
 
 // around is the hour and so much before and after it.
-func (r *reader) around(margin int64) window {
-	return window{from: r.opts.Start - margin, to: r.opts.Start + hourLength + margin}
+func (j *joiner) around(margin int64) window {
+	return window{from: j.Start - margin, to: j.Start + hourLength + margin}
 }
 
 // facts calls fn with each series of a metric that has samples around the hour.
-func (r *reader) facts(metric string, e extent, fn func(f fact), ms ...*labels.Matcher) error {
-	w := r.around(e.margin)
+func (j *joiner) facts(metric string, e extent, fn func(f fact), ms ...*labels.Matcher) error {
+	w := j.around(e.margin)
 	w.most = e.most
-	return r.each(w, metric, ms, func(c series.Chunked) error {
-		if err := r.decode(c, w); err != nil || len(r.runs) == 0 {
+	return j.each(request{window: w, metric: metric, matchers: ms, fn: func(c series.Chunked) error {
+		if err := j.decode(c, w); err != nil || len(j.runs) == 0 {
 			return err
 		}
-		f := fact{fields: &r.fields, labels: c.Labels, runs: r.runs}
-		f.bridge, r.scratch = quantity.Bridge(r.runs, r.scratch)
-		r.fields.read(c.Labels, r.opts.ClusterLabel)
+		f := fact{fields: j.parse(c.Labels), labels: c.Labels, runs: j.runs}
+		f.bridge, j.scratch = quantity.Bridge(j.runs, j.scratch)
 		fn(f)
 		return nil
-	})
+	}})
 }
 
-// each calls fn with each series of a metric that has chunks in the window.
-func (r *reader) each(w window, metric string, ms []*labels.Matcher, fn func(series.Chunked) error) error {
-	q := series.Query{MinTime: w.from, MaxTime: w.to - 1}
-	return r.eachOf(q, metric, ms, fn)
-}
-
-// eachOf reads ahead: while fn is at work, another goroutine gets the next series. They come in their order.
-func (r *reader) eachOf(q series.Query, metric string, ms []*labels.Matcher, fn func(series.Chunked) error) error {
-	q.Tenant = r.opts.Tenant
-	q.Matchers = append(ms[:len(ms):len(ms)], labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, metric))
-	ctx, cancel := context.WithCancel(r.ctx)
-	batches, ended := make(chan []series.Chunked, 1), make(chan error, 1)
-	go func() {
-		defer close(batches)
-		ended <- stream(ctx, r.src, q, batches)
-	}()
-	var failed error
-	for batch := range batches {
-		for i := 0; i < len(batch) && failed == nil; i++ {
-			failed = fn(batch[i])
-		}
-		if failed != nil {
-			cancel()
-		}
-	}
-	cancel()
-	return cmp.Or(failed, <-ended)
-}
-
-// batchSize is how many series go from one goroutine to the other at once.
-const batchSize = 256
-
-// stream sends all series that match, until the context ends.
-func stream(ctx context.Context, src Source, q series.Query, batches chan<- []series.Chunked) (err error) {
-	set, err := src.Select(ctx, q)
-	if err != nil {
+// decode reads the samples of a series in the window into r.runs. What several hours read is decoded once.
+func (r *reader) decode(c series.Chunked, w window) (err error) {
+	if !r.shared || len(c.Chunks) == 0 || &c.Chunks[0] != &r.current.Chunks[0] {
+		r.runs, err = r.decodeTo(r.runs[:0], c, w)
 		return err
 	}
-	defer func() { err = errors.Join(err, set.Close()) }()
-	for more := true; more; {
-		var batch []series.Chunked
-		for len(batch) < batchSize && more {
-			if more = set.Next(); more {
-				batch = append(batch, set.At())
-			}
+	if !r.decoded {
+		if r.all, err = r.decodeTo(r.all[:0], c, r.reach); err != nil {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case batches <- batch:
-		}
+		r.decoded = true
 	}
-	return cmp.Or(set.Err(), ctx.Err())
+	r.xor.window, r.xor.runs, r.xor.values, r.xor.over, r.xor.short = w, r.runs[:0], 0, false, false
+	at := sort.Search(len(r.all), func(i int) bool { return r.all[i].Last() >= w.from })
+	for ; at < len(r.all) && !r.xor.over; at++ {
+		r.xor.add(r.all[at])
+	}
+	r.runs = r.xor.runs
+	return nil
 }
 
-// decode reads the samples of a series in the window into r.runs.
-func (r *reader) decode(c series.Chunked, w window) error {
-	r.xor.window, r.xor.runs, r.xor.values, r.xor.over = w, r.runs[:0], 0, false
-	defer func() { r.runs = r.xor.runs }()
+func (r *reader) decodeTo(dst []quantity.Run, c series.Chunked, w window) ([]quantity.Run, error) {
+	r.xor.window, r.xor.runs, r.xor.values, r.xor.over, r.xor.short = w, dst, 0, false, false
+	err := r.chunks(c, w)
+	return r.xor.runs, err
+}
+
+func (r *reader) chunks(c series.Chunked, w window) error {
 	if !apart(c.Chunks) {
 		return r.merged(c, w)
 	}

@@ -43,6 +43,7 @@ var isContainer = []*labels.Matcher{not("container", ""), not("container", "POD"
 var isPod = []*labels.Matcher{not("pod", "")}
 
 func (j *joiner) readUsage() error {
+	j.settle()
 	whole := func(f *fields) (container, part string, ok bool) {
 		return f.container, "", f.cpu == "" || f.cpu == "total"
 	}
@@ -72,7 +73,7 @@ func (j *joiner) usage(m usageOf) error {
 	}
 	waiting := map[groupKey][]source{}
 	var one [1]source
-	err = j.each(w, m.metric, m.matchers, func(c series.Chunked) error {
+	err = j.each(request{window: w, metric: m.metric, matchers: m.matchers, fn: func(c series.Chunked) error {
 		k, ok := j.group(m, c.Labels)
 		if !ok {
 			return j.leaveOut(w, c)
@@ -92,7 +93,7 @@ func (j *joiner) usage(m usageOf) error {
 		all := waiting[k]
 		delete(waiting, k)
 		return j.addAll(m, k, all)
-	})
+	}})
 	if err != nil {
 		return err
 	}
@@ -123,13 +124,12 @@ func (j *joiner) addAll(m usageOf, k groupKey, all []source) error {
 // count says how many series each group has, from their labels.
 func (j *joiner) count(w window, m usageOf) (map[groupKey]int32, error) {
 	counts := map[groupKey]int32{}
-	q := series.Query{MinTime: w.from, MaxTime: w.to - 1, SkipChunks: true}
-	err := j.eachOf(q, m.metric, m.matchers, func(c series.Chunked) error {
+	err := j.each(request{window: w, metric: m.metric, matchers: m.matchers, labels: true, fn: func(c series.Chunked) error {
 		if k, ok := j.group(m, c.Labels); ok {
 			counts[j.keepKey(k)]++
 		}
 		return nil
-	})
+	}})
 	return counts, err
 }
 
@@ -154,8 +154,7 @@ func (j *joiner) keepKey(k groupKey) groupKey {
 
 // group reads the fields; ok is false if the series is none of a known pod, or must not be counted.
 func (j *joiner) group(m usageOf, ls labels.Labels) (groupKey, bool) {
-	f := &j.fields
-	f.read(ls, j.ClusterLabel)
+	f := j.parse(ls)
 	container, part, ok := m.group(f)
 	pods := j.podOf(f)
 	return groupKey{pods, container, part}, ok && pods != nil
@@ -178,7 +177,7 @@ func cgroup(id string) (uid, run string) {
 // readStarts finds when containers began that did so around the hour.
 func (j *joiner) readStarts() error {
 	w := j.around(nearMargin)
-	return j.each(w, "container_start_time_seconds", isContainer, func(c series.Chunked) error {
+	return j.each(request{window: w, metric: "container_start_time_seconds", matchers: isContainer, fn: func(c series.Chunked) error {
 		id := c.Labels.Get("id")
 		if id == "" {
 			return nil
@@ -192,7 +191,7 @@ func (j *joiner) readStarts() error {
 			}
 		}
 		return nil
-	})
+	}})
 }
 
 // start is when the container of a series began whose first sample is at t; 0 if that isn't known.

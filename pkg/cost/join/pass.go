@@ -1,0 +1,167 @@
+package join
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/pkg/series"
+)
+
+// request is what an hour wants to read next: each series of a metric that has chunks in the window goes to fn.
+type request struct {
+	stage stage
+	window
+	metric   string
+	matchers []*labels.Matcher
+	labels   bool // no chunks
+	fn       func(series.Chunked) error
+}
+
+// stage is how far an hour is: all hours ask for the same in the same stage, but some have no need to ask.
+type stage struct{ step, request int }
+
+func (s stage) compare(o stage) int {
+	return cmp.Or(cmp.Compare(s.step, o.step), cmp.Compare(s.request, o.request))
+}
+
+var errStopped = errors.New("another hour of the same pass failed")
+
+// each asks for series, and returns once all of them were there.
+func (j *joiner) each(r request) error {
+	j.stage.request++
+	r.stage = j.stage
+	if !j.yield(&r) {
+		return errStopped
+	}
+	return nil
+}
+
+// hourOf is one hour of a pass: a coroutine that stands at its request.
+type hourOf struct {
+	next func() (*request, bool)
+	at   *request
+}
+
+// Hours reads several hours, each of which is what Hour makes of it, but each series once for all of them; it holds all of them in memory. The
+// options' Start, From and To are not used. An error is of all hours.
+func Hours(ctx context.Context, src Source, o Options, starts []int64) ([]*cost.Hour, error) {
+	o.From, o.To = 0, 0
+	return pass(newReader(ctx, src, o), o, starts)
+}
+
+func pass(r *reader, o Options, starts []int64) ([]*cost.Hour, error) {
+	out := make([]*cost.Hour, len(starts))
+	var hours []*hourOf
+	var failed error
+	for i, start := range starts {
+		o.Start = start
+		j, err := newJoiner(r, o)
+		if err != nil {
+			return nil, err
+		}
+		next, stop := iter.Pull(func(yield func(*request) bool) {
+			j.yield = yield
+			if err := j.read(); err != nil {
+				failed = cmp.Or(failed, err)
+				return
+			}
+			out[i] = j.rows()
+		})
+		defer stop()
+		hours = append(hours, &hourOf{next: next})
+	}
+	for due := hours; ; {
+		for _, h := range due {
+			h.at, _ = h.next()
+		}
+		hours = slices.DeleteFunc(hours, func(h *hourOf) bool { return h.at == nil })
+		if failed != nil {
+			return nil, fmt.Errorf("hours from %d on: %w", starts[0], failed)
+		}
+		if len(hours) == 0 {
+			return out, nil
+		}
+		first := slices.MinFunc(hours, func(a, b *hourOf) int { return a.at.stage.compare(b.at.stage) }).at.stage
+		due = nil
+		for _, h := range hours {
+			if h.at.stage == first {
+				due = append(due, h)
+			}
+		}
+		if err := r.serve(due); err != nil {
+			return nil, fmt.Errorf("hours from %d on: %w", starts[0], err)
+		}
+	}
+}
+
+// serve reads ahead: while series are at work, another goroutine gets the next ones. They come in their order.
+func (r *reader) serve(hours []*hourOf) error {
+	at := hours[0].at
+	r.shared, r.reach = len(hours) > 1, window{from: at.from, to: at.to}
+	for _, h := range hours {
+		r.reach.from, r.reach.to = min(r.reach.from, h.at.from), max(r.reach.to, h.at.to)
+	}
+	q := series.Query{Tenant: r.opts.Tenant, MinTime: r.reach.from, MaxTime: r.reach.to - 1, SkipChunks: at.labels,
+		Matchers: append(at.matchers[:len(at.matchers):len(at.matchers)], equal(labels.MetricName, at.metric))}
+	ctx, cancel := context.WithCancel(r.ctx)
+	batches, ended := make(chan []series.Chunked, 1), make(chan error, 1)
+	go func() {
+		defer close(batches)
+		ended <- stream(ctx, r.src, q, batches)
+	}()
+	var failed error
+	for batch := range batches {
+		for i := 0; i < len(batch) && failed == nil; i++ {
+			failed = r.give(batch[i], hours)
+		}
+		if failed != nil {
+			cancel()
+		}
+	}
+	cancel()
+	return cmp.Or(failed, <-ended)
+}
+
+// give hands a series to all hours.
+func (r *reader) give(c series.Chunked, hours []*hourOf) error {
+	r.current, r.parsed, r.decoded = c, false, false
+	for _, h := range hours {
+		if err := h.at.fn(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batchSize is how many series go from one goroutine to the other at once.
+const batchSize = 256
+
+// stream sends all series that match, until the context ends.
+func stream(ctx context.Context, src Source, q series.Query, batches chan<- []series.Chunked) (err error) {
+	set, err := src.Select(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	for more := true; more; {
+		var batch []series.Chunked
+		for len(batch) < batchSize && more {
+			if more = set.Next(); more {
+				batch = append(batch, set.At())
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case batches <- batch:
+		}
+	}
+	return cmp.Or(set.Err(), ctx.Err())
+}
