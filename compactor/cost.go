@@ -32,8 +32,9 @@ import (
 
 const (
 	hourWidth      = int64(time.Hour / time.Millisecond)
-	costBudget     = 5 * time.Minute // of all tenants together, between looks at merges; an hour that was begun is finished
+	costBudget     = 5 * time.Minute // of all tenants together, between looks at merges; hours that were begun are finished
 	costRows       = 1 << 20         // of workloads, held in memory before a day's tables are written
+	costTogether   = 1 << 16         // of workloads, in hours that are counted in one pass
 	costCache      = 64 << 20        // bytes of blocks and cubes kept while a tenant's hours are counted
 	freezeAhead    = 24 * time.Hour  // before retention takes the blocks of an hour; at most a quarter of the retention
 	unnamedDelay   = 48 * time.Hour  // after which objects that no manifest names are deleted
@@ -268,12 +269,21 @@ func (j *costJob) count(ctx context.Context, due []int64, end time.Time) error {
 	var errs []error
 	var hours []*cost.Hour
 	rows := 0
-	for _, start := range due {
-		h, err := j.hour(ctx, start)
+	for together := 1; len(due) > 0; {
+		some, err := j.hours(ctx, due[:min(together, len(due))])
+		if err != nil && together > 1 && ctx.Err() == nil {
+			together = 1 // what damages one hour is not to hold up the others
+			continue
+		}
+		due = due[min(together, len(due)):]
 		if err != nil {
 			errs = append(errs, err)
-		} else {
+		}
+		for _, h := range some {
 			hours, rows = append(hours, h), rows+len(h.Workloads)
+			if len(errs) == 0 {
+				together = max(costTogether/max(len(h.Workloads), 1), 1)
+			}
 		}
 		if len(errs) == maxFailed || ctx.Err() != nil || time.Now().After(end) {
 			break
@@ -291,16 +301,21 @@ func (j *costJob) count(ctx context.Context, due []int64, end time.Time) error {
 	return errors.Join(errs...)
 }
 
-// hour counts one.
-func (j *costJob) hour(ctx context.Context, start int64) (*cost.Hour, error) {
+// hours counts some in one pass.
+func (j *costJob) hours(ctx context.Context, starts []int64) ([]*cost.Hour, error) {
 	begun := time.Now()
-	h, err := join.Hour(ctx, j.source, join.Options{Tenant: j.id, Start: start, ClusterLabel: j.settings.ClusterLabel, Labels: j.settings.Labels})
-	if err = errors.Join(err, j.source.closeBefore(start+hourWidth-join.Margin)); err != nil {
+	hours, err := join.Hours(ctx, j.source, join.Options{Tenant: j.id, ClusterLabel: j.settings.ClusterLabel, Labels: j.settings.Labels}, starts)
+	if err == nil || len(starts) == 1 {
+		err = errors.Join(err, j.source.closeBefore(starts[len(starts)-1]+hourWidth-join.Margin))
+	}
+	if err != nil {
 		return nil, err
 	}
-	j.metrics.costHours.Inc()
-	j.metrics.costDuration.Observe(time.Since(begun).Seconds())
-	return h, nil
+	for range hours {
+		j.metrics.costHours.Inc()
+		j.metrics.costDuration.Observe(time.Since(begun).Seconds() / float64(len(hours)))
+	}
+	return hours, nil
 }
 
 // keep writes hours and the manifest.
