@@ -225,7 +225,7 @@ func (b *bruteBill) share(x *thing, left string, v float64, pods []*thing, t int
 	}
 	pods = slices.DeleteFunc(slices.Clone(pods), func(p *thing) bool { return !has(p) })
 	for _, p := range pods {
-		b.add(bruteRow{thing: x}, bruteLine{"used", p.Get("namespace")}, p, "", v/float64(len(pods)))
+		b.add(bruteRow{thing: x}, bruteLine{"used", p.Get("uid")}, p, "", v/float64(len(pods)))
 	}
 	if len(pods) == 0 {
 		b.add(bruteRow{thing: x}, bruteLine{kind: left}, nil, "", v)
@@ -247,7 +247,7 @@ func (b *bruteBill) node(n *thing, pods []*thing, blind bool, t int64) {
 		b.add(row, bruteLine{kind: "allocatable"}, nil, "", min(allocatable, capacity)*res.rate)
 		for _, p := range pods {
 			b.hold(p, res, capacity, t, func(container string, request, used float64, known bool) {
-				line := func(kind string) bruteLine { return bruteLine{kind, p.Get("namespace")} }
+				line := func(kind string) bruteLine { return bruteLine{kind, p.Get("uid")} }
 				if !known {
 					b.add(row, line("usage_unknown"), p, container, request*res.rate)
 					return
@@ -283,7 +283,7 @@ func (set bruteSet) hold(p *thing, res bruteResource, capacity float64, t int64,
 func bruteLaw(row map[bruteLine]float64, spend func(line bruteLine, v float64)) bool {
 	c, a, h := row[bruteLine{kind: "capacity"}], row[bruteLine{kind: "allocatable"}], 0.0
 	for line, v := range row {
-		if line.namespace != "" {
+		if line.uid != "" {
 			h += v
 		}
 	}
@@ -291,7 +291,7 @@ func bruteLaw(row map[bruteLine]float64, spend func(line bruteLine, v float64)) 
 	spend(bruteLine{kind: "system"}, c-max(a, min(h, c)))
 	spend(bruteLine{kind: "unknown"}, row[bruteLine{kind: "unknown"}])
 	for line, v := range row {
-		if line.namespace != "" {
+		if line.uid != "" {
 			spend(line, v*min(c/max(h, 1e-300), 1))
 		}
 	}
