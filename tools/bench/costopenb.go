@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"os"
 	"time"
@@ -86,15 +87,15 @@ func (c *costs) cubeTable(ctx context.Context, h *held) (*table, error) {
 	return t, nil
 }
 
-// compareTruth compares a report with what the description says that its samples tell.
-func compareTruth(c *sim.Cluster, from, to int64, report *costReport) (*table, error) {
-	want := map[string]*big.Rat{}
+// truthOf is what the samples of a trace tell, by its description: quantities, and the total at costPrices.
+func truthOf(c *sim.Cluster, from, to int64) map[string]*big.Rat {
+	sums := map[string]*big.Rat{}
 	add := func(name string, v *big.Int, unit int64) {
 		r := new(big.Rat).SetFrac(v, big.NewInt(unit))
-		if want[name] != nil {
-			r.Add(r, want[name])
+		if sums[name] != nil {
+			r.Add(r, sums[name])
 		}
-		want[name] = r
+		sums[name] = r
 	}
 	for at := from; at < to; at += hourMillis {
 		truth := c.Truth(at)
@@ -111,9 +112,17 @@ func compareTruth(c *sim.Cluster, from, to int64, report *costReport) (*table, e
 	}
 	total := new(big.Rat)
 	for name, price := range map[string]*big.Rat{"core-hours": big.NewRat(3, 100), "GiB-hours": big.NewRat(4, 1000), "GPU-hours": big.NewRat(95, 100)} {
-		total.Add(total, price.Mul(price, want[name]))
+		if sums[name] != nil {
+			total.Add(total, price.Mul(price, sums[name]))
+		}
 	}
-	want["total"] = total
+	sums["total"] = total
+	return sums
+}
+
+// compareTruth compares a report with the truth. A total that isn't the truth's to a millionth is an error.
+func compareTruth(c *sim.Cluster, from, to int64, report *costReport) (*table, error) {
+	want := truthOf(c, from, to)
 	got, err := report.sums()
 	if err != nil {
 		return nil, err
@@ -131,6 +140,9 @@ func compareTruth(c *sim.Cluster, from, to int64, report *costReport) (*table, e
 		w, _ := want[name].Float64()
 		diff, _ := new(big.Rat).Sub(got[name], want[name]).Float64()
 		t.add(name, figures{"report": r, "truth": w, "ppm": diff / w * 1e6})
+		if name == "total" && math.Abs(diff) > w/1e6 {
+			return t, fmt.Errorf("the total is %s, the truth %f", report.Total, w)
+		}
 	}
 	return t, nil
 }

@@ -192,86 +192,91 @@ node_softnet_processed_total
 node_softnet_times_squeezed_total
 `
 
-// eachOf calls fn with each metric of a list: its name, and the pairs in which its series differ.
-func eachOf(list string, fn func(name string, variants [][]string)) {
+// restMetric is a metric of the rest, and the pairs in which its series differ.
+type restMetric struct {
+	name     string
+	variants [][]string
+}
+
+// restMetrics reads a list.
+func restMetrics(list string) (all []restMetric) {
 	for line := range strings.Lines(list) {
 		words := strings.Fields(line)
-		switch len(words) {
-		case 0:
-		case 1:
-			fn(words[0], [][]string{nil})
-		default:
-			var variants [][]string
-			for _, v := range words[2:] {
-				variants = append(variants, []string{words[1], v})
-			}
-			fn(words[0], variants)
+		if len(words) == 0 {
+			continue
 		}
+		m := restMetric{name: words[0], variants: [][]string{nil}}
+		if len(words) > 1 {
+			m.variants = nil
+			for _, v := range words[2:] {
+				m.variants = append(m.variants, []string{words[1], v})
+			}
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// put makes the series of something that lives for a time, has a size, and is busy.
+func (m restMetric) put(to podPut, life Span, size, busy Shape) {
+	for n, pairs := range m.variants {
+		to(life, made(m.name, life.From, size, busy, n), pairs...)
 	}
 }
 
 // restFamilies are the families of the rest.
-func restFamilies() (all []family) {
-	add := func(f family) {
-		each := f.each
-		f.each = func(v *view) {
+func restFamilies() []family {
+	all := restMachines()
+	for _, m := range restMetrics(restOfPods) {
+		all = append(all, perPod(m.name, func(_ *view, p *Pod, pod podPut) { m.put(pod, p.life(), Shape{}, Shape{}) }))
+	}
+	for _, m := range restMetrics(restOfContainers) {
+		all = append(all, perContainer(m.name, false, func(_ *Container, c podPut) { m.put(c, Span{0, Forever}, Shape{}, Shape{}) }))
+	}
+	for _, m := range restMetrics(restOfCgroups) {
+		all = append(all, perCgroup(m.name, func(r *Run, c podPut) { m.put(c, r.Span, r.Memory, r.CPU) }))
+		all = append(all, perSandbox(m.name, func(_ *view, p *Pod, pod, sandbox podPut) {
+			first := p.firstRun()
+			m.put(pod, p.sandbox(), first.Memory, first.CPU)
+			m.put(sandbox, p.sandbox(), Shape{}, Shape{})
+		}))
+	}
+	for _, m := range restMetrics(restOfSandboxes) {
+		all = append(all, perSandbox(m.name, func(_ *view, p *Pod, _, sandbox podPut) { m.put(sandbox, p.sandbox(), Shape{}, p.Received) }))
+	}
+	for i, f := range all {
+		all[i].each = func(v *view) {
 			if v.Scrape.Rest {
-				each(v)
+				f.each(v)
 			}
 		}
-		all = append(all, f)
 	}
-	put := func(put podPut, name string, life Span, size, busy Shape, variants [][]string) {
-		for n, pairs := range variants {
-			put(life, made(name, life.From, size, busy, n), pairs...)
-		}
-	}
-	eachOf(restOfPods, func(name string, variants [][]string) {
-		add(perPod(name, func(_ *view, p *Pod, pod podPut) { put(pod, name, p.life(), Shape{}, Shape{}, variants) }))
-	})
-	eachOf(restOfContainers, func(name string, variants [][]string) {
-		add(perContainer(name, false, func(_ *Container, c podPut) { put(c, name, Span{0, Forever}, Shape{}, Shape{}, variants) }))
-	})
-	eachOf(restOfCgroups, func(name string, variants [][]string) {
-		add(perCgroup(name, func(r *Run, c podPut) { put(c, name, r.Span, r.Memory, r.CPU, variants) }))
-		add(perSandbox(name, func(_ *view, p *Pod, pod, sandbox podPut) {
-			first := p.firstRun()
-			put(pod, name, p.sandbox(), first.Memory, first.CPU, variants)
-			put(sandbox, name, p.sandbox(), Shape{}, Shape{}, variants)
-		}))
-	})
-	eachOf(restOfSandboxes, func(name string, variants [][]string) {
-		add(perSandbox(name, func(_ *view, p *Pod, _, sandbox podPut) {
-			put(sandbox, name, p.sandbox(), Shape{}, p.Received, variants)
-		}))
-	})
-	addMachines(add, put)
 	return all
 }
 
-// addMachines adds node-exporter's.
-func addMachines(add func(family), put func(put podPut, name string, life Span, size, busy Shape, variants [][]string)) {
-	machine := func(name string, variants [][]string) {
-		add(perExporter(name, func(v *view, node int, to podPut) {
+// restMachines are node-exporter's.
+func restMachines() (all []family) {
+	machines := restMetrics(restOfMachines)
+	for _, field := range strings.Fields(memoryFields) {
+		machines = append(machines, restMetric{"node_memory_" + field + "_bytes", [][]string{nil}})
+	}
+	for _, m := range machines {
+		all = append(all, perExporter(m.name, func(v *view, node int, to podPut) {
 			n := &v.Nodes[node]
-			put(to, name, n.Span, n.SystemMemory, n.System, variants)
+			m.put(to, n.Span, n.SystemMemory, n.System)
 		}))
 	}
-	eachOf(restOfMachines, machine)
-	for _, field := range strings.Fields(memoryFields) {
-		machine("node_memory_"+field+"_bytes", [][]string{nil})
-	}
-	eachOf(fieldsPerCPU, func(name string, variants [][]string) {
-		add(perExporter(name, func(v *view, node int, to podPut) {
+	for _, m := range restMetrics(fieldsPerCPU) {
+		all = append(all, perExporter(m.name, func(v *view, node int, to podPut) {
 			n := &v.Nodes[node]
 			for cpu := range max(n.Capacity.CPU/1000, 1) {
-				ofCPU := func(life Span, value func(int64) float64, pairs ...string) {
+				m.put(func(life Span, value func(int64) float64, pairs ...string) {
 					to(life, value, append([]string{"cpu", itoa(int(cpu))}, pairs...)...)
-				}
-				put(ofCPU, name, n.Span, n.SystemMemory, n.System, variants)
+				}, n.Span, n.SystemMemory, n.System)
 			}
 		}))
-	})
+	}
+	return all
 }
 
 // firstRun of the pod's first container; nothing runs in one without.
