@@ -57,7 +57,7 @@ func TestDeathAtEveryStep(t *testing.T) {
 		if deaths++; deaths > 2000 {
 			t.Fatal("it never lives")
 		}
-		n += n / 6 // later steps repeat earlier ones
+		n += n / 8 // later steps repeat earlier ones
 	}
 	if deaths < 20 {
 		t.Errorf("only %d deaths", deaths)
