@@ -23,7 +23,7 @@ func year() []*cost.Ledger {
 	assets := make([]cost.AssetItem, 20)
 	for i := range items {
 		q := money.Units(int64(i+1) * 1_000_003)
-		parts := cost.Parts{Used: q, Unused: q, Unknown: q, Request: q}
+		parts := cost.Parts{Used: q, Unused: q, Unknown: q, Request: q.Plus(q)}
 		items[i] = cost.Item{Subject: subjects[i], Place: places[i], CPU: parts, RAM: parts, Alive: 86_400_000}
 		a := &assets[i%20]
 		a.Place, a.Subject = places[i%20], subjects[0]
@@ -59,4 +59,13 @@ func BenchmarkYear(b *testing.B) {
 			}
 		})
 	}
+	b.Run("scale events", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			e := scales(b, cost.Query{From: ledgers[0].From, To: ledgers[364].To}, prices, ledgers...)
+			if len(e.Creep.Workloads) != 10_000 {
+				b.Fatal(len(e.Creep.Workloads))
+			}
+		}
+	})
 }
