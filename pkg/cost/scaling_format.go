@@ -118,7 +118,7 @@ func (e *ScaleEvents) WriteCSV(w io.Writer) error {
 	return c.Error()
 }
 
-// tableRows is how many lines of changes and creep a table has: those that matter most. CSV and JSON have all.
+// tableRows is how many lines of a kind a table has: those that matter most. CSV and JSON have all.
 const tableRows = 20
 
 // WriteTable writes four tables for people: workloads, nodes, who came and left last, and what grew most.
@@ -172,8 +172,12 @@ func (e *ScaleEvents) writeWorkloads(w io.Writer, places int) error {
 	if bounds {
 		t.columns(true, "MIN", "MAX", "AT MIN", "AT MAX", "KEPT")
 	}
+	dear, others := e.dear()
 	for i := range e.Workloads {
 		l := &e.Workloads[i]
+		if l.Ups+l.Downs == 0 && !dear[l] {
+			continue
+		}
 		numbers := make([]string, 6, 12)
 		if l.Ups+l.Downs > 0 {
 			for i, n := range []int64{l.Ups, l.Downs, l.Added, l.Removed, l.Least, l.Most} {
@@ -186,7 +190,27 @@ func (e *ScaleEvents) writeWorkloads(w io.Writer, places int) error {
 		}
 		e.steppedRow(&t, l.From, []string{l.Cluster, l.Namespace, l.Controller}, numbers)
 	}
-	return t.section(w, "Workloads: changes of replicas, what was asked for and not used, and what of it their autoscaler's minimum kept")
+	title := "Workloads: changes of replicas, what was asked for and not used, and what of it their autoscaler's minimum kept"
+	if others > 0 {
+		title += fmt.Sprintf("; %d more left less unused", others)
+	}
+	return t.section(w, title)
+}
+
+// dear are, of the lines without changes, those that left most unused, and how many others there are.
+func (e *ScaleEvents) dear() (dear map[*ScaleLine]bool, others int) {
+	var still []*ScaleLine
+	for i := range e.Workloads {
+		if l := &e.Workloads[i]; l.Ups+l.Downs == 0 {
+			still = append(still, l)
+		}
+	}
+	slices.SortStableFunc(still, func(a, b *ScaleLine) int { return b.unused.Cmp(a.unused) })
+	dear = map[*ScaleLine]bool{}
+	for _, l := range still[:min(tableRows, len(still))] {
+		dear[l] = true
+	}
+	return dear, len(still) - len(dear)
 }
 
 func (a *Autoscaled) cells(places int) []string {

@@ -136,21 +136,28 @@ func (n nodeLines) change(steps []int64, key classStep, c *NodeChange) {
 	}
 }
 
+// settling is how far apart the nodes of a cluster are first seen when somebody begins to watch it, and last seen when nobody does any more.
+const settling = 5 * 60_000
+
 // changes are the nodes that came or left, in the order of time. Who is there where a gap in the ledgers begins or ends may have come or left at any time
-// in it: that isn't counted.
+// in it, and so may who is first or last seen with the cluster as a whole: that isn't counted.
 func changes(all []NodeLife, spans [][2]int64) []NodeChange {
 	begins, ends := map[int64]bool{}, map[int64]bool{}
 	for _, s := range spans {
 		begins[s[0]], ends[s[1]] = true, true
 	}
+	seen := watched(all)
 	out := []NodeChange{}
 	for i := range all {
 		n := &all[i]
 		c := NodeChange{Cluster: n.Cluster, Node: n.Name, ProviderID: n.Provider, Class: n.Class}
-		if !begins[n.From] {
+		in := seen[n.Cluster]
+		at, _ := slices.BinarySearchFunc(in, n.From, func(s [2]int64, t int64) int { return cmp.Compare(s[1], t+1) })
+		first, last := in[at][0], in[at][1]
+		if !begins[n.From] && (begins[first] || n.From > first+settling) {
 			c.Came = new(Time(n.From))
 		}
-		if !ends[n.To] {
+		if !ends[n.To] && (ends[last] || n.To < last-settling) {
 			c.Left = new(Time(n.To))
 		}
 		if c.Came != nil || c.Left != nil {
@@ -159,6 +166,23 @@ func changes(all []NodeLife, spans [][2]int64) []NodeChange {
 	}
 	slices.SortStableFunc(out, func(a, b NodeChange) int { return cmp.Compare(a.first(), b.first()) })
 	return out
+}
+
+// watched is when each cluster had any node, in order.
+func watched(all []NodeLife) map[string][][2]int64 {
+	byTime := slices.Clone(all)
+	slices.SortStableFunc(byTime, func(a, b NodeLife) int { return cmp.Compare(a.From, b.From) })
+	seen := map[string][][2]int64{}
+	for i := range byTime {
+		n := &byTime[i]
+		of := seen[n.Cluster]
+		if k := len(of); k > 0 && n.From <= of[k-1][1] {
+			of[k-1][1] = max(of[k-1][1], n.To)
+			continue
+		}
+		seen[n.Cluster] = append(of, [2]int64{n.From, n.To})
+	}
+	return seen
 }
 
 // first is when the node came, or left if it had always been there.

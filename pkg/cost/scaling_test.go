@@ -202,6 +202,54 @@ func TestNodesInGaps(t *testing.T) {
 	}
 }
 
+// Somebody begins to watch the cluster at 20 past and ends half past two. Only the node that is first seen later came, and only the one that
+// is last seen before left.
+func TestNodesOfAClusterThatIsFirstSeen(t *testing.T) {
+	const minute = 60_000
+	var ledgers []*cost.Ledger
+	names := cost.NewNames()
+	for n := range int64(4) {
+		h := &cost.Hour{Start: start + n*hour}
+		for name, life := range map[string][2]int64{"n1": {20, 150}, "n2": {22, 149}, "n3": {40, 150}, "n4": {20, 100}} {
+			if from, to := max(h.Start, start+life[0]*minute), min(h.Start+hour, start+life[1]*minute); from < to {
+				h.Nodes = append(h.Nodes, node(name, "large", from, to))
+			}
+		}
+		ledgers = append(ledgers, ledgerOf(t, h, names))
+	}
+	e := scales(t, cost.Query{From: start, To: start + 4*hour}, bookOf(t, smallBook), ledgers...)
+	came, left := cost.Time(start+40*minute), cost.Time(start+100*minute)
+	want := []cost.NodeChange{
+		{Cluster: "prod", Node: "n3", ProviderID: "aws:///n3", Class: "large", Came: &came}, {Cluster: "prod", Node: "n4", ProviderID: "aws:///n4", Class: "large", Left: &left},
+	}
+	if d := cmp.Diff(want, e.Changes); d != "" {
+		t.Error(d)
+	}
+	if n := e.Nodes[0]; n.Came != 1 || n.Left != 1 || n.Most != 4 {
+		t.Errorf("%+v", n)
+	}
+}
+
+// A table for people has the lines with changes, and of the others the twenty that left most unused.
+func TestTableOfManyWorkloads(t *testing.T) {
+	h := &cost.Hour{Start: start, Nodes: []cost.Node{node("n1", "large", start, start+hour)}}
+	for n := range 30 {
+		w := web(start, "p", float64(n+1)/100, 0, 0, 0)
+		w.Controller.Name = fmt.Sprintf("w%02d", n)
+		h.Workloads = append(h.Workloads, w)
+	}
+	h.Scalings = []cost.Scaling{{Cluster: "prod", Namespace: "shop", Controller: h.Workloads[0].Controller, At: start, Before: 1, After: 2}}
+	var out strings.Builder
+	if err := scales(t, cost.Query{From: start, To: start + hour}, bookOf(t, smallBook), ledgerOf(t, h, cost.NewNames())).WriteTable(&out); err != nil {
+		t.Fatal(err)
+	}
+	for name, shown := range map[string]bool{"w00": true, "w01": false, "w09": false, "w10": true, "w29": true, "kept; 9 more left less unused": true} {
+		if strings.Contains(out.String(), name) != shown {
+			t.Errorf("%s is shown: %v\n%s", name, !shown, out.String())
+		}
+	}
+}
+
 // Headroom is to the last grain what the report of the window says of its idle lines, and of what its workloads left unused.
 func TestHeadroomIsTheReports(t *testing.T) {
 	b := bookOf(t, book)
