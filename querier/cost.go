@@ -98,6 +98,8 @@ func writeCostFailure(w http.ResponseWriter, err error) {
 		writeError(w, http.StatusGone, "bad_data", err)
 	case errors.Is(err, cost.ErrPage):
 		writeError(w, http.StatusBadRequest, "bad_data", err)
+	case errors.Is(err, cost.ErrTooLong):
+		writeError(w, http.StatusUnprocessableEntity, "execution", err)
 	default:
 		writeFailure(w, err)
 	}

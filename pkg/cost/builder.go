@@ -9,6 +9,9 @@ import (
 	"github.com/varve-io/varve/pkg/cost/price"
 )
 
+// ErrTooLong is the error of an answer that has more lines than MaxLines.
+var ErrTooLong = fmt.Errorf("the answer has more than %d lines", MaxLines)
+
 // MaxLines is how many lines a report may have, counted by cluster, or by node where nodes are shared; and how many one step may have counted by
 // class. While it is made, each takes about 3 KB.
 const MaxLines = 250_000
@@ -147,7 +150,7 @@ func (b *Builder) Add(l *Ledger) error {
 		b.sums.addAsset(b.spots[b.spot(a.Place)].place, a)
 	}
 	if len(b.sums.cells) > MaxLines || len(b.entries) > MaxLines {
-		return fmt.Errorf("the report has more than %d lines; ask for a longer step or fewer dimensions", MaxLines)
+		return fmt.Errorf("%w; ask for a longer step or fewer dimensions", ErrTooLong)
 	}
 	return nil
 }

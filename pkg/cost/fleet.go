@@ -142,7 +142,7 @@ func (b *FleetBuilder) Add(l *Ledger) error {
 	}
 	b.held(l, step)
 	if len(b.lines) > MaxLines {
-		return fmt.Errorf("the report has more than %d lines; ask for a longer step or by class", MaxLines)
+		return fmt.Errorf("%w; ask for a longer step or by class", ErrTooLong)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -287,5 +288,26 @@ func TestSharedNamespaces(t *testing.T) {
 	r = smallReport(t, cost.Query{By: []string{"namespace"}, Sharing: cost.Sharing{Overhead: cost.ShareWeighted}})
 	if r.Lines[0].Shared.String() != "0.033707865" || r.Lines[1].Shared.String() != "0.066292135" {
 		t.Errorf("overheads: %v and %v", r.Lines[0].Shared, r.Lines[1].Shared)
+	}
+}
+
+// Long names are shortened in wide tables, in the middle, and so far only that they can be told apart; numbers never.
+func TestTablesAreNarrow(t *testing.T) {
+	h := smallHour()
+	long := strings.Repeat("x", 40) + "-" + strings.Repeat("é", 60)
+	h.Workloads[0].Pod, h.Workloads[0].Namespace = long+"-1", "namespace-of-a-long-name-that-says-much"
+	l, err := cost.MaxRequestUsage.Ledger(h, cost.NewNames())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := report(t, cost.Query{From: start, To: start + hour, By: []string{"namespace", "pod"}}, bookOf(t, smallBook), l)
+	text := string(write(t, r, "table"))
+	for word := range strings.FieldsSeq(text) {
+		if n := utf8.RuneCountInString(word); n > 24 {
+			t.Errorf("%d columns: %s", n, word)
+		}
+	}
+	if !strings.Contains(text, "é-1  ") || !strings.Contains(text, "…") || !strings.Contains(text, "web-1") || !strings.Contains(string(write(t, r, "csv")), long) {
+		t.Errorf("names:\n%s", text)
 	}
 }

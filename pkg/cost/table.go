@@ -31,7 +31,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	t.columns(false, text...)
 	t.columns(true, "COST", "USED", "UNUSED", "UNKNOWN", "CPU·H", "EFF", "RAM·GiBH", "EFF")
 	resources := 2
-	for _, l := range r.Lines {
+	for _, l := range r.all() {
 		if !l.Sum.GPU.sum().IsZero() {
 			resources = 3
 		}
@@ -59,15 +59,19 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return err
 }
 
+// all are the lines of all pages.
+func (r *Report) all() []*Line {
+	if r.whole != nil {
+		return r.whole.Lines
+	}
+	return r.Lines
+}
+
 // totals is the last row: what all lines cost, and workloads by use.
 func (r *Report) totals(at, columns, places int) []string {
 	row := make([]string, columns)
 	var used, unused, unknown money.Nanos
-	all := r
-	if r.whole != nil {
-		all = r.whole
-	}
-	for _, l := range all.Lines {
+	for _, l := range r.all() {
 		used, unused, unknown = used.Plus(l.Used), unused.Plus(l.Unused), unknown.Plus(l.UsageUnknown)
 	}
 	row[0] = "total"
@@ -185,12 +189,14 @@ func (t *grid) write(w io.Writer) error {
 			widths[i] = max(widths[i], utf8.RuneCountInString(s))
 		}
 	}
+	t.fit(widths)
 	for _, row := range all {
 		var line strings.Builder
 		for i, s := range row {
 			if i > 0 {
 				line.WriteString("  ")
 			}
+			s = shortened(s, widths[i])
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(s))
 			if t.number[i] {
 				line.WriteString(pad + s)
@@ -203,4 +209,40 @@ func (t *grid) write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+const (
+	// tableWidth is how wide tables should be: longer names are shortened for it, but not below shortNames.
+	tableWidth = 100
+	shortNames = 24
+)
+
+// fit narrows the widest columns of names until the table isn't too wide. CSV and JSON have whole names.
+func (t *grid) fit(widths []int) {
+	over := 2*(len(widths)-1) - tableWidth
+	for _, w := range widths {
+		over += w
+	}
+	for ; over > 0; over-- {
+		widest := -1
+		for i, w := range widths {
+			if !t.number[i] && w > shortNames && (widest < 0 || w > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return
+		}
+		widths[widest]--
+	}
+}
+
+// shortened has … in place of what is too much of its middle: names differ at their ends.
+func shortened(s string, width int) string {
+	runes := []rune(s)
+	if len(runes) <= width {
+		return s
+	}
+	end := width / 2
+	return string(runes[:width-end-1]) + "…" + string(runes[len(runes)-end:])
 }

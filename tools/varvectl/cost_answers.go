@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -102,7 +103,11 @@ func (s *server) ask(ctx context.Context, w io.Writer, a ask, format string) (ne
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // what there is of it
-		return "", fmt.Errorf("ask %s: %s: %s", s.url, resp.Status, strings.TrimSpace(string(text)))
+		var told struct{ Error string }
+		if json.Unmarshal(text, &told) != nil || told.Error == "" {
+			told.Error = strings.TrimSpace(string(text))
+		}
+		return "", fmt.Errorf("ask %s: %s: %s", s.url, resp.Status, told.Error)
 	}
 	if _, err := io.Copy(w, resp.Body); err != nil {
 		return "", fmt.Errorf("ask %s: %w", s.url, err)
