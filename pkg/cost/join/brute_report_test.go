@@ -108,7 +108,7 @@ func (set bruteSet) bill(start int64) *bruteBill {
 }
 
 // TestBruteForce compares reports of generated clusters with what brute force says: some are as they come; some have outages, in the hour that is
-// compared, too; in one a node has less than is allocatable, and another less than is held.
+// compared, too; in one, more is held of nodes than is allocatable, and of one of them more than it has.
 //
 // A value that changes n times in the hour by d each is known to n × d × 0.5 s, and of a pod a state that was over within a second may not be seen;
 // what is left over of nodes is as far off as all that they have and hold.
@@ -126,8 +126,10 @@ func TestBruteForce(t *testing.T) {
 					c.Scrape.State[0].Failed = append(c.Scrape.State[0].Failed, cluster.Span{From: at + 600_000, To: at + 1_500_000})
 				}
 				if seed == 3 {
-					c.Nodes[0].Allocatable = cluster.Amounts{CPU: 100, Memory: 1 << 28}
-					c.Nodes[1].Capacity, c.Nodes[1].Allocatable = cluster.Amounts{CPU: 300, Memory: 1 << 30}, cluster.Amounts{CPU: 200, Memory: 1 << 29}
+					for i := range c.Nodes {
+						c.Nodes[i].Allocatable = cluster.Amounts{CPU: 100, Memory: 1 << 28}
+					}
+					c.Nodes[1].Capacity = cluster.Amounts{CPU: 300, Memory: 1 << 30}
 				}
 				compareBrute(t, bruteSetOf(c, span).bill(at), linesOf(t, generate(t, span.From, span.To, c), at))
 			})
