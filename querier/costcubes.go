@@ -2,6 +2,7 @@ package querier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -86,7 +87,8 @@ func (r costReader) plan(ctx context.Context, id tenant.ID, q *cost.Question, bo
 	if err != nil {
 		return nil, err
 	}
-	return &costPlan{r, id, q, m, stretches(m, q, book)}, nil
+	all, err := stretches(m, q, book)
+	return &costPlan{r, id, q, m, all}, err
 }
 
 // needsSamples tells whether hours are computed: then the answer may be another one at any time.
@@ -117,11 +119,16 @@ func (p *costPlan) ledgers(ctx context.Context) iter.Seq2[*cost.Ledger, error] {
 	}
 }
 
-// stretches divide the window: months and days where their roll-ups may be used, hours that are closed, and what is left.
-func stretches(m *cube.Manifest, q *cost.Question, book *price.Book) (all []stretch) {
+// errCut is wrapped by errors about hours that can't be cut.
+var errCut = errors.New("samples of the hour are deleted, its cube can't be cut")
+
+// stretches divide the window: months and days where their roll-ups may be used, hours that are closed, and what is left. Parts of hours are in no
+// cube.
+func stretches(m *cube.Manifest, q *cost.Question, book *price.Book) (all []stretch, err error) {
 	labels := q.Query.LabelNames()
 	for at := q.Query.From; at < q.Query.To; {
-		next := stretch{"", at, at + hourMillis}
+		next := stretch{"", at, q.Query.SlotEnd(at)}
+		isHour := next.to-at == hourMillis
 		month, monthEnd := cube.MonthOf(at)
 		day := at - at%dayMillis
 		switch {
@@ -129,7 +136,11 @@ func stretches(m *cube.Manifest, q *cost.Question, book *price.Book) (all []stre
 			next = stretch{cube.MonthLevel, at, monthEnd}
 		case day == at && m.Has(cube.DayLevel, at) && q.RollsUp(book, at, at+dayMillis) && knowsLabels(m, at, at+dayMillis, labels):
 			next = stretch{cube.DayLevel, at, at + dayMillis}
-		case m.Has(cube.HourLevel, at) && knowsLabels(m, at, at+hourMillis, labels):
+		case !isHour && isFrozen(m, at):
+			hour := hourOf(at)
+			return nil, fmt.Errorf("window and timezone: %s to %s cuts an hour: %w; ask for whole hours, from %s or %s",
+				cost.Time(at), cost.Time(next.to), errCut, cost.Time(hour), cost.Time(hour+hourMillis))
+		case isHour && m.Has(cube.HourLevel, at) && knowsLabels(m, at, at+hourMillis, labels):
 			next.level = cube.HourLevel
 		}
 		at = next.to
@@ -139,7 +150,13 @@ func stretches(m *cube.Manifest, q *cost.Question, book *price.Book) (all []stre
 		}
 		all = append(all, next)
 	}
-	return all
+	return all, nil
+}
+
+// isFrozen tells whether samples of the hour of t are deleted, or will be soon.
+func isFrozen(m *cube.Manifest, t int64) bool {
+	d := m.Day(t)
+	return d != nil && d.Has(d.Frozen, hourOf(t))
 }
 
 const dayMillis = 24 * hourMillis
@@ -166,33 +183,30 @@ func knowsLabels(m *cube.Manifest, from, to int64, names []string) bool {
 	for hour := from; hour < to; hour += hourMillis {
 		s, _ := m.SettingsOf(hour)
 		unknown := func(name string) bool { return !slices.Contains(s.Labels, name) }
-		isFrozen := m.Day(hour).Frozen&(1<<(hour%dayMillis/hourMillis)) != 0
-		if slices.ContainsFunc(names, unknown) && !isFrozen {
+		if slices.ContainsFunc(names, unknown) && !isFrozen(m, hour) {
 			return false
 		}
 	}
 	return true
 }
 
-// fromSamples computes hours. Each may take what a read may.
+// fromSamples computes hours, and parts of hours. Each may take what a read may.
 func (r costReader) fromSamples(ctx context.Context, id tenant.ID, q *cost.Query, s stretch, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
 	return func(yield func(*cost.Ledger, error) bool) {
 		l := r.limits.For(id)
 		all := slices.Concat(l.CostLabels, q.LabelNames()) // as the cube has them, so that rows are the same
 		slices.Sort(all)
-		o := join.Options{Tenant: id, ClusterLabel: l.CostClusterLabel, Labels: slices.Compact(all)}
-		for o.Start = s.from; o.Start < s.to; o.Start += hourMillis {
+		o := join.Options{Tenant: id, ClusterLabel: l.CostClusterLabel, Labels: slices.Compact(all), Names: names}
+		for slot := *q; s.from < s.to; s.from = slot.To {
+			slot.From, slot.To = s.from, q.SlotEnd(s.from)
 			source := &costSource{sources: r.sources, budget: budgetFrom(ctx)}
-			h, err := join.Hour(ctx, source, o)
-			var l *cost.Ledger
-			if err == nil {
-				l, err = q.Method.Ledger(h, names)
-			}
-			if err == nil {
-				l.Warnings = append(l.Warnings, source.partial()...)
-			}
-			if !yield(l, err) || err != nil {
-				return
+			for l, err := range join.Ledgers(ctx, source, o, slot) {
+				if err == nil {
+					l.Warnings = append(l.Warnings, source.partial()...)
+				}
+				if !yield(l, err) || err != nil {
+					return
+				}
 			}
 		}
 	}

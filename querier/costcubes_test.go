@@ -3,7 +3,9 @@ package querier_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +13,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,7 +29,10 @@ import (
 	"github.com/varve-io/varve/querier"
 )
 
-const day = 24 * hour
+const (
+	minute = hour / 60
+	day    = 24 * hour
+)
 
 // cubes are a tenant's cubes in memory.
 type cubes struct {
@@ -157,6 +163,10 @@ func TestCubesAnswerAsSamplesDo(t *testing.T) {
 		{"assets?" + closed + "&by=class&step=day", false, true},
 		{"utilization?" + closed, false, true},
 		{"scale-events?" + closed + "&step=day", false, true},
+		{"report?" + closed + "&by=namespace&step=day&timezone=Europe/Berlin", false, true}, // its days have whole UTC hours
+		{"report?" + closed + "&by=namespace&step=day&timezone=Asia/Kolkata", true, true},   // these begin within one
+		{"assets?" + closed + "&by=class&step=day&timezone=Asia/Kolkata", true, true},
+		{"report?" + window(costBegin+10*minute, costBegin+5*hour+20*minute) + "&by=pod&step=hour", true, true},
 	} {
 		_, want := live.send("GET", "/api/v1/cost/"+tt.question, "", "")
 		selects, opened := s.samples.selects.Load(), with.opened
@@ -219,6 +229,58 @@ func TestCubesAreBelievedAsFarAsTheManifest(t *testing.T) {
 }
 
 // Frozen hours can't be counted again: a label that they lack is not a reason to look for samples that are gone.
+// The parts of an hour cost what the hour does, but for quantities that are rounded once in each row.
+func TestPartsOfAnHourCostTheHour(t *testing.T) {
+	s := newCostSite(t)
+	total := func(from, to int64) float64 {
+		code, body := s.send("GET", "/api/v1/cost/report?by=namespace&"+window(from, to), "", "")
+		var r struct {
+			Total    string
+			Residual string
+		}
+		if err := json.Unmarshal([]byte(body), &r); err != nil || code != http.StatusOK || r.Residual != "0" {
+			t.Fatalf("%d %v %.300s", code, err, body)
+		}
+		sum, err := strconv.ParseFloat(r.Total, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	begin := costBegin + 7*hour
+	whole, first, second := total(begin, begin+hour), total(begin, begin+17*minute), total(begin+17*minute, begin+hour)
+	if math.Abs(whole-first-second) > 1e-8 || first <= 0 || second <= first {
+		t.Errorf("the hour costs %v, its parts %v and %v", whole, first, second)
+	}
+}
+
+// Where samples are gone, an hour can't be cut; whole hours are still there.
+func TestFrozenHoursAreNotCut(t *testing.T) {
+	with := newCubes()
+	s := newCostSiteWith(t, with)
+	with.count(t, s, costBegin, 24, cube.Settings{ClusterLabel: "cluster"})
+	with.manifest.Days[0].Frozen = with.manifest.Days[0].Closed
+	for question, want := range map[string]int{
+		window(costBegin, costBegin+day) + "&step=day&timezone=Europe/Berlin":    http.StatusOK,
+		window(costBegin, costBegin+day) + "&timezone=Asia/Kolkata":              http.StatusOK,
+		window(costBegin, costBegin+day) + "&step=day&timezone=Asia/Kolkata":     http.StatusBadRequest,
+		window(costBegin+30*minute, costBegin+day):                               http.StatusBadRequest,
+		window(costBegin, costBegin+day+30*minute):                               http.StatusOK, // of samples
+		window(costBegin, costBegin+day) + "&timezone=Europe/Nowhere":            http.StatusBadRequest,
+		window(costBegin+1000, costBegin+day):                                    http.StatusBadRequest,
+		"window=2024-10-04,2024-10-05&timezone=America/St_Johns":                 http.StatusBadRequest,
+		"window=2024-10-04T02:00:00%2B02:00,2024-10-05&timezone=America/Halifax": http.StatusOK,
+	} {
+		code, body := s.send("GET", "/api/v1/cost/report?by=namespace&"+question, "", "")
+		if code != want {
+			t.Errorf("%s: %d, want %d: %.300s", question, code, want, body)
+		}
+		if code == http.StatusBadRequest && !strings.Contains(body, "ask for whole hours") && !strings.Contains(body, "timezone: ") && !strings.Contains(body, "whole minutes") {
+			t.Errorf("%s: %s", question, body)
+		}
+	}
+}
+
 func TestFrozenHoursAreReadAsTheyAre(t *testing.T) {
 	with := newCubes()
 	s := newCostSiteWith(t, with)

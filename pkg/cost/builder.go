@@ -254,7 +254,7 @@ func (k *keys) number(values []string) uint32 {
 	return i
 }
 
-// check says whether hours are there twice, and how many are missing.
+// check says whether hours are there twice, and how many are missing, those that are in part included.
 func (b *Builder) check() (missing int64, err error) {
 	slices.SortFunc(b.spans, func(x, y [2]int64) int { return int(x[0] - y[0]) })
 	end := b.query.From
@@ -265,7 +265,7 @@ func (b *Builder) check() (missing int64, err error) {
 		missing += s[0] - end
 		end = s[1]
 	}
-	return (missing + b.query.To - end) / 3_600_000, nil
+	return (missing + b.query.To - end + hourMillis - 1) / hourMillis, nil
 }
 
 // ratesOf is the rates of a place by a list of prices.

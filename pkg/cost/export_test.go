@@ -10,3 +10,6 @@ func (l *ScaleLine) Amount() money.Amount { return l.unused }
 
 // Amount is Idle before it was rounded.
 func (n *NodeEvents) Amount() money.Amount { return n.idle }
+
+// BorderOf is where the first step after t begins.
+func BorderOf(q *Query, t int64) int64 { return q.border(t) }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/varve-io/varve/pkg/cost/money"
 	"github.com/varve-io/varve/pkg/cost/price"
@@ -32,8 +33,14 @@ func (b FleetBy) validate() error {
 type FleetQuery struct {
 	From, To int64
 	Step     Step
+	Zone     *time.Location // as of Query
 	By       FleetBy
 	Method   Method
+}
+
+// window is the query of the same time.
+func (q *FleetQuery) window() Query {
+	return Query{From: q.From, To: q.To, Step: q.Step, Zone: q.Zone, Method: q.Method}
 }
 
 // Fleet is what was paid for: assets with their costs, and for nodes how much of them was allocatable, requested, held and used. Its total is that of
@@ -98,7 +105,7 @@ func NewFleetBuilder(q FleetQuery, book *price.Book) (*FleetBuilder, error) {
 	if err := q.By.validate(); err != nil {
 		return nil, err
 	}
-	window := Query{From: q.From, To: q.To, Step: q.Step, Method: q.Method}
+	window := q.window()
 	if err := window.Validate(); err != nil {
 		return nil, err
 	}
@@ -115,7 +122,7 @@ func NewFleetBuilder(q FleetQuery, book *price.Book) (*FleetBuilder, error) {
 
 // RollsUp tells whether a roll-up gives what its hours give.
 func (q *FleetQuery) RollsUp(book *price.Book, from, to int64) bool {
-	window := Query{From: q.From, To: q.To, Step: q.Step, Method: q.Method}
+	window := q.window()
 	return (q.By == ByClass || q.By == ByCluster) && window.RollsUp(book, from, to)
 }
 

@@ -154,7 +154,8 @@ func (f *Fleet) Page(p Page) (Answer, string, error) {
 // hash is of the exact costs and quantities of all lines, and of what was asked.
 func (f *Fleet) hash(q FleetQuery, book []byte) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%+v %q\n", q, book)
+	window := q.window()
+	fmt.Fprintf(h, "{From:%d To:%d Step:%s By:%s Method:%s} %q\n%s", q.From, q.To, q.Step, q.By, q.Method, book, window.zoneName())
 	var buf []byte
 	for _, l := range f.Lines {
 		buf = append(buf[:0], l.key...)

@@ -10,26 +10,12 @@ import (
 	"github.com/varve-io/varve/pkg/cost/price"
 )
 
-// Step is how long each line of a report is for. Days, weeks (from Monday) and months are UTC.
-type Step string
-
-// Steps.
-const (
-	StepNone  Step = "none"
-	StepHour  Step = "hour"
-	StepDay   Step = "day"
-	StepWeek  Step = "week"
-	StepMonth Step = "month"
-)
-
-// MaxSteps is how many steps a report may have.
-const MaxSteps = 100_000
-
 // Query is what a report is asked for.
 type Query struct {
-	From, To int64 // milliseconds, whole UTC hours
+	From, To int64 // milliseconds, whole minutes
 	Step     Step
-	By       []string // names of dimensions
+	Zone     *time.Location // of days, weeks and months; nil is UTC
+	By       []string       // names of dimensions
 	Method   Method
 	Sharing  Sharing
 }
@@ -88,9 +74,9 @@ func ofPlace(by string) func(*Place) string {
 
 // Validate says what is wrong with the query.
 func (q *Query) Validate() error {
-	const hour = 3_600_000
-	if q.From%hour != 0 || q.To%hour != 0 || q.From < 0 || q.To <= q.From {
-		return fmt.Errorf("window: [%d, %d) is not a time of whole UTC hours", q.From, q.To)
+	const minute = 60_000
+	if q.From%minute != 0 || q.To%minute != 0 || q.From < 0 || q.To <= q.From {
+		return fmt.Errorf("window: [%d, %d) is not a time of whole minutes", q.From, q.To)
 	}
 	for i, by := range q.By {
 		if ofSubject(by) == nil && ofPlace(by) == nil {
@@ -109,43 +95,11 @@ func (q *Query) Validate() error {
 	return q.Sharing.validate()
 }
 
-// steps are the starts of steps in the window, the first of which may be cut.
-func (q *Query) steps() ([]int64, error) {
-	next, ok := map[Step]func(time.Time) time.Time{
-		"": nil, StepNone: nil,
-		StepHour: func(t time.Time) time.Time { return t.Add(time.Hour) },
-		StepDay:  func(t time.Time) time.Time { return day(t, 1) },
-		StepWeek: func(t time.Time) time.Time { return day(t, 7-(int(t.Weekday())+6)%7) },
-		StepMonth: func(t time.Time) time.Time {
-			return time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, time.UTC)
-		},
-	}[q.Step]
-	if !ok {
-		return nil, fmt.Errorf("step: there is no %q, but none, hour, day, week and month", q.Step)
-	}
-	steps := []int64{q.From}
-	if next == nil {
-		return steps, nil
-	}
-	for t := next(time.UnixMilli(q.From).UTC()); t.UnixMilli() < q.To; t = next(t) {
-		if len(steps) == MaxSteps {
-			return nil, fmt.Errorf("step: the window has more than %d", MaxSteps)
-		}
-		steps = append(steps, t.UnixMilli())
-	}
-	return steps, nil
-}
-
-func day(t time.Time, after int) time.Time {
-	return time.Date(t.Year(), t.Month(), t.Day()+after, 0, 0, 0, 0, time.UTC)
-}
-
 // RollsUp tells whether a roll-up of [from, to) gives what its hours give: it is of one step and one list of prices, nobody
 // asks for pods or nodes, and nothing is shared by node.
 func (q *Query) RollsUp(book *price.Book, from, to int64) bool {
-	steps, err := q.steps()
 	method, _ := ParseMethod(string(q.Method))
-	if err != nil || from < q.From || to > q.To || !book.Constant(from, to) || q.Sharing.ByNode || method != MaxRequestUsage {
+	if from < q.From || to > q.To || q.border(from) < to || !book.Constant(from, to) || q.Sharing.ByNode || method != MaxRequestUsage {
 		return false
 	}
 	for _, by := range q.By {
@@ -153,7 +107,7 @@ func (q *Query) RollsUp(book *price.Book, from, to int64) bool {
 			return false
 		}
 	}
-	return stepOf(steps, from) == stepOf(steps, to-1)
+	return true
 }
 
 // takes says why a ledger can't be added.

@@ -46,18 +46,19 @@ type Answer interface {
 
 // Parameters are the names of those that ParseQuestion reads.
 func Parameters() []string {
-	return []string{"window", "step", "by", "method", "share", "limit", "cursor"}
+	return []string{"window", "timezone", "step", "by", "method", "share", "limit", "cursor"}
 }
 
 // ParseQuestion reads a question by parameter; "" where there is none.
 //
-//	window  FROM,TO in RFC 3339 or as dates: whole UTC hours, TO is not in it
-//	step    none, hour, day, week or month
-//	by      dimensions, by comma; of assets and utilization one of asset, class, cluster
-//	method  max-request-usage, request-only or usage-only
-//	share   see ParseSharing
-//	limit   how many lines a page has at most; without one the page has all
-//	cursor  the next of the page before
+//	window    FROM,TO in RFC 3339 or as dates: whole minutes, TO is not in it
+//	timezone  of dates, and of days, weeks and months of step: a name such as Europe/Berlin; UTC without one
+//	step      none, hour, day, week or month
+//	by        dimensions, by comma; of assets and utilization one of asset, class, cluster
+//	method    max-request-usage, request-only or usage-only
+//	share     see ParseSharing
+//	limit     how many lines a page has at most; without one the page has all
+//	cursor    the next of the page before
 func ParseQuestion(v Verb, get func(parameter string) string) (*Question, error) {
 	from, to, ok := strings.Cut(get("window"), ",")
 	if !ok {
@@ -65,11 +66,17 @@ func ParseQuestion(v Verb, get func(parameter string) string) (*Question, error)
 	}
 	q := &Question{Verb: v, Query: Query{Step: Step(get("step"))}}
 	var err error
-	if q.Query.From, err = parseTime(from); err == nil {
-		q.Query.To, err = parseTime(to)
+	if q.Query.Zone, err = ParseZone(get("timezone")); err != nil {
+		return nil, err
+	}
+	if q.Query.From, err = parseTime(from, q.Query.zone()); err == nil {
+		q.Query.To, err = parseTime(to, q.Query.zone())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("window: %w", err)
+	}
+	if v == AskScaleEvents && (q.Query.Zone != nil || q.Query.From%hourMillis != 0 || q.Query.To%hourMillis != 0) {
+		return nil, errors.New("window: scale-events are of whole UTC hours, and have no timezone")
 	}
 	if q.Query.Method, err = ParseMethod(get("method")); err != nil {
 		return nil, err
@@ -158,7 +165,7 @@ func (q *Question) RollsUp(book *price.Book, from, to int64) bool {
 }
 
 func (q *Question) fleet() FleetQuery {
-	return FleetQuery{From: q.Query.From, To: q.Query.To, Step: q.Query.Step, By: q.by, Method: q.Query.Method}
+	return FleetQuery{From: q.Query.From, To: q.Query.To, Step: q.Query.Step, Zone: q.Query.Zone, By: q.by, Method: q.Query.Method}
 }
 
 func each(ledgers iter.Seq2[*Ledger, error], add func(*Ledger) error) error {
@@ -173,16 +180,17 @@ func each(ledgers iter.Seq2[*Ledger, error], add func(*Ledger) error) error {
 	return nil
 }
 
-// parseTime reads a time, or a date for its beginning, UTC.
-func parseTime(s string) (int64, error) {
+// parseTime reads a time, or a date for its beginning in the zone.
+func parseTime(s string, zone *time.Location) (int64, error) {
 	s = strings.TrimSpace(s)
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		if t, err = time.Parse(time.DateOnly, s); err != nil {
-			return 0, fmt.Errorf("%q is neither a time in RFC 3339 nor a date", s)
-		}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t.UnixMilli(), nil
 	}
-	return t.UnixMilli(), nil
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is neither a time in RFC 3339 nor a date", s)
+	}
+	return dayStart(t.Year(), t.Month(), t.Day(), zone), nil
 }
 
 // ParseSharing reads how costs are shared: words by comma, idle=MODE, system=MODE, overhead=MODE, namespace:NAME=MODE, and

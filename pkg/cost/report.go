@@ -18,6 +18,7 @@ type Report struct {
 	Window   Window      `json:"window"`
 	Method   Method      `json:"method"`
 	Step     Step        `json:"step"`
+	Timezone string      `json:"timezone,omitempty"` // of steps; "" is UTC
 	By       []string    `json:"by"`
 	Total    money.Nanos `json:"total"`
 	Residual string      `json:"residual"` // the bill of assets minus all lines, exact, added without signs over steps: 0
@@ -79,6 +80,7 @@ func (b *Builder) Report() (*Report, error) {
 	if r.By == nil {
 		r.By = []string{}
 	}
+	r.Timezone = b.query.zoneName()
 	steps := b.lines(r, entries)
 	r.Residual = residual(b.bills, steps)
 	r.round(b.steps, steps)
@@ -185,6 +187,7 @@ func (b *Builder) hash(r *Report, bill []money.Amount) string {
 	h := sha256.New()
 	q := b.query
 	fmt.Fprintf(h, "%d %d %q %q %q %+v %q\n", q.From, q.To, q.Step, q.By, q.Method, q.Sharing, b.book.Text())
+	h.Write([]byte(q.zoneName()))
 	var buf []byte
 	for _, s := range bill {
 		buf = appendAmount(buf, s)

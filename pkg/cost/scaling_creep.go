@@ -166,7 +166,7 @@ func (c *creep) finish() {
 	c.first = false
 }
 
-const dayMillis = 24 * 3_600_000
+const dayMillis = 24 * hourMillis
 
 // span is the time of this step, and whether ledgers told of all of it.
 func (c *creep) span() (from, to int64, whole bool) {
@@ -179,12 +179,7 @@ func (c *creep) span() (from, to int64, whole bool) {
 
 // begins tells whether a step begins at t.
 func (q *Query) begins(t int64) bool {
-	if q.Step == StepHour {
-		return t%3_600_000 == 0
-	}
-	around := Query{From: t - 1, To: t + 1, Step: q.Step}
-	steps, err := around.steps()
-	return err == nil && slices.Contains(steps[1:], t)
+	return q.border(t-1) == t
 }
 
 // means are those of so many milliseconds. There are none if less than half of the usage is known. What isn't known is taken to be as

@@ -28,7 +28,8 @@ type costOptions struct {
 	URL       string `yaml:"url" help:"a running Varve to ask instead, such as http://127.0.0.1:9009; it has its own prices"`
 	TokenFile string `yaml:"token_file" help:"file whose content is sent to it as bearer token; it needs the scope read"`
 
-	Window       string `yaml:"window" help:"time of the report, FROM,TO in RFC 3339 or as dates: whole UTC hours, TO is not in it"`
+	Window       string `yaml:"window" help:"time of the report, FROM,TO in RFC 3339 or as dates: whole minutes, TO is not in it"`
+	Timezone     string `yaml:"timezone" help:"zone of dates, and of days, weeks and months of step, such as Europe/Berlin; empty for UTC"`
 	By           string `yaml:"by" help:"dimensions of the lines, by comma: cluster, namespace, controller, pod, uid, container, node, node_class, instance_type, region, zone, spot, qos, priority, label:NAME; for assets and utilization asset, class or cluster"`
 	Step         string `yaml:"step" help:"length of time of each line: none, hour, day, week or month"`
 	Method       string `yaml:"method" help:"how much a workload is said to hold: max-request-usage, request-only or usage-only"`
@@ -83,7 +84,7 @@ func (p *program) cost(ctx context.Context, verb string, args []string) error {
 			return verifyCosts(s.out, asks, texts)
 		}
 		one := ask{cost.Verb(verb), map[string]string{
-			"window": o.Window, "by": o.By, "step": o.Step, "method": o.Method, "share": o.Share, "limit": o.Limit, "cursor": o.Cursor,
+			"window": o.Window, "timezone": o.Timezone, "by": o.By, "step": o.Step, "method": o.Method, "share": o.Share, "limit": o.Limit, "cursor": o.Cursor,
 		}}
 		return o.write(ctx, s, one)
 	})

@@ -169,7 +169,8 @@ func TestCostReportRefuses(t *testing.T) {
 	for _, c := range []struct{ options, says string }{
 		{"", "-window: \"\" is not FROM,TO"},
 		{"-window=2026-01-01,tomorrow", `"tomorrow" is neither`},
-		{"-window=2026-01-01T00:30:00Z,2026-01-02", "whole UTC hours"},
+		{"-window=2026-01-01T00:00:30Z,2026-01-02", "whole minutes"},
+		{"-window=2026-01-01,2026-01-02 -timezone=Berlin", "timezone: there is no"},
 		{"-window=2026-01-01,2026-01-02 -by=team", `there is no "team"`},
 		{"-window=2026-01-01,2026-01-02 -share=idle=fair", "can't be shared"},
 		{"-window=2026-01-01,2026-01-02 -prices=/none", "read price book"},

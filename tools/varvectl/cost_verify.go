@@ -14,7 +14,7 @@ import (
 // checks are the questions whose answers must agree: the bill by several groupings, steps and ways of sharing, and the assets.
 func (o *costOptions) checks() (all []ask) {
 	add := func(verb cost.Verb, by, step, share string) {
-		all = append(all, ask{verb, map[string]string{"window": o.Window, "method": o.Method, "by": by, "step": step, "share": share}})
+		all = append(all, ask{verb, map[string]string{"window": o.Window, "timezone": o.Timezone, "method": o.Method, "by": by, "step": step, "share": share}})
 	}
 	for _, by := range []string{"", "cluster", "namespace,controller", "node", "pod,container"} {
 		add(cost.AskReport, by, "", "")

@@ -41,6 +41,8 @@ type Options struct {
 	ClusterLabel string
 	// Labels are the Kubernetes labels of pods and namespaces, by their Kubernetes names, that become dimensions.
 	Labels []string
+	// Names are those of Ledgers, which adds to them; nil makes new ones.
+	Names *cost.Names
 }
 
 // Hour reads one hour. An error is one of the source's or of the options.
