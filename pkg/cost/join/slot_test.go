@@ -24,7 +24,7 @@ func tallyOf(hours ...*cost.Hour) tally {
 		for _, w := range h.Workloads {
 			k := strings.Join([]string{w.Namespace, w.Pod, w.UID, w.Container, w.Node, w.Provider, w.Controller.String(), w.QoS}, "/")
 			for name, v := range map[string]int64{
-				"alive": w.Alive, "cpu used": w.CPU.Used, "cpu request": w.CPU.Request, "cpu unknown": w.CPU.Unknown, "cpu limit": w.CPU.Limit,
+				"alive": w.Alive, "cpu used": w.CPU.Used, "cpu unused": w.CPU.Unused, "cpu request": w.CPU.Request, "cpu unknown": w.CPU.Unknown, "cpu limit": w.CPU.Limit,
 				"cpu known": w.CPUKnown, "ram known": w.RAMKnown, "gpu known": w.GPUKnown, "gpu used": w.GPU.Used, "gpu unused": w.GPU.Unused,
 				"received": w.Network.Received, "sent": w.Network.Sent, "read": w.Disk.Read, "written": w.Disk.Written,
 			} {
@@ -37,7 +37,7 @@ func tallyOf(hours ...*cost.Hour) tally {
 			}
 			t.exact[k+" peak"] = max(t.exact[k+" peak"], w.CPUPeak)
 			t.exact[k+" ram peak"] = max(t.exact[k+" ram peak"], w.RAMPeak)
-			for name, v := range map[string]int64{"cpu unused": w.CPU.Unused, "ram used": w.RAM.Used, "ram unused": w.RAM.Unused,
+			for name, v := range map[string]int64{"ram used": w.RAM.Used, "ram unused": w.RAM.Unused,
 				"ram unknown": w.RAM.Unknown, "ram request": w.RAM.Request} {
 				t.rounded[k+" "+name] += v
 			}
