@@ -56,6 +56,15 @@ func union(spans []span) []span {
 	return out
 }
 
+// join appends a span, to the last one if it goes on from there.
+func join(spans []span, s span) []span {
+	if n := len(spans); n > 0 && spans[n-1].to == s.from {
+		spans[n-1].to = s.to
+		return spans
+	}
+	return append(spans, s)
+}
+
 // without is what of the spans in a is not in those of b; both are unions.
 func without(a, b []span) []span {
 	var out []span

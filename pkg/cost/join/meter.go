@@ -129,15 +129,11 @@ func (n *node) meter(id sourceID) *meter {
 
 // meterCPU adds one CPU's time in one mode. No CPU is more than one.
 func (j *joiner) meterCPU(n *node, m *meter, bridge int64) {
-	j.spreads = quantity.Counter{Bridge: bridge, Unit: 1e6}.Spreads(j.spreads[:0], j.runs)
+	counter := quantity.Counter{Bridge: bridge, Unit: 1e6, Limit: 1000}
 	for i, s := range n.segments {
-		for _, piece := range j.spreads {
-			piece, _ = piece.Bound(1000)
-			if piece = piece.Clip(s.from, s.to); piece.To > piece.From {
-				m.cpu[i] += piece.Amount()
-				m.cpuKnown += piece.To - piece.From
-			}
-		}
+		amount, known := counter.Sum(j.runs, s.from, s.to)
+		m.cpu[i] += amount
+		m.cpuKnown += known
 	}
 }
 

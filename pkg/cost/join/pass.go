@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/series"
@@ -22,6 +23,7 @@ type request struct {
 	matchers []*labels.Matcher
 	labels   bool // no chunks
 	fn       func(series.Chunked) error
+	absent   func(series.Chunked) error // gets those that other hours read, without chunks in the window; nil if they don't matter
 }
 
 // stage is how far an hour is: all hours ask for the same in the same stage, but some have no need to ask.
@@ -133,11 +135,28 @@ func (r *reader) serve(hours []*hourOf) error {
 func (r *reader) give(c series.Chunked, hours []*hourOf) error {
 	r.current, r.parsed, r.decoded = c, false, false
 	for _, h := range hours {
-		if err := h.at.fn(c); err != nil {
+		fn := h.at.fn
+		if r.shared && !h.at.labels && !h.at.reaches(c.Chunks) {
+			fn = h.at.absent
+		}
+		if fn == nil {
+			continue
+		}
+		if err := fn(c); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// reaches tells whether any of the chunks is in the window.
+func (w window) reaches(all []chunks.Meta) bool {
+	for _, m := range all {
+		if m.MinTime < w.to && m.MaxTime >= w.from {
+			return true
+		}
+	}
+	return false
 }
 
 // batchSize is how many series go from one goroutine to the other at once.

@@ -33,7 +33,8 @@ type reader struct {
 
 	it      chunkenc.Iterator
 	xor     xorReader
-	runs    []quantity.Run
+	runs    []quantity.Run // what is read, a part of all or own
+	own     []quantity.Run
 	spreads []quantity.Spread
 	levels  []quantity.Level
 	scratch []quantity.Interval
@@ -127,7 +128,8 @@ func (j *joiner) facts(metric string, e extent, fn func(f fact), ms ...*labels.M
 // decode reads the samples of a series in the window into r.runs. What several hours read is decoded once.
 func (r *reader) decode(c series.Chunked, w window) (err error) {
 	if !r.shared || len(c.Chunks) == 0 || &c.Chunks[0] != &r.current.Chunks[0] {
-		r.runs, err = r.decodeTo(r.runs[:0], c, w)
+		r.own, err = r.decodeTo(r.own[:0], c, w)
+		r.runs = r.own
 		return err
 	}
 	if !r.decoded {
@@ -136,12 +138,19 @@ func (r *reader) decode(c series.Chunked, w window) (err error) {
 		}
 		r.decoded = true
 	}
-	r.xor.window, r.xor.runs, r.xor.values, r.xor.over, r.xor.short = w, r.runs[:0], 0, false, false
 	at := sort.Search(len(r.all), func(i int) bool { return r.all[i].Last() >= w.from })
-	for ; at < len(r.all) && !r.xor.over; at++ {
-		r.xor.add(r.all[at])
+	some := r.all[at:]
+	some = some[:sort.Search(len(some), func(i int) bool { return some[i].T >= w.to })]
+	if n := len(some); n == 0 || w.most == 0 && some[0].T >= w.from && some[n-1].Last() < w.to {
+		r.runs = some
+		return nil
 	}
-	r.runs = r.xor.runs
+	r.xor.window, r.xor.runs, r.xor.values, r.xor.over, r.xor.short = w, r.own[:0], 0, false, false
+	for i := 0; i < len(some) && !r.xor.over; i++ {
+		r.xor.add(some[i])
+	}
+	r.own = r.xor.runs
+	r.runs = r.own
 	return nil
 }
 

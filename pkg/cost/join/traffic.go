@@ -44,28 +44,51 @@ func (j *joiner) adder(of kind) func(groupKey, []source) error {
 			if len(p.segments) == 0 || len(sources) == 0 || k.container == cost.PodContainer && p.hostNetwork {
 				continue
 			}
-			var c *container
-			lanes, err := lanesOf(j, sources, func(s source, bridge int64) []quantity.Spread {
-				c = j.containerOf(p, k.container)
-				start := j.start(p, c, s, len(all) == 1, j.runs[0].T)
-				j.spreads = quantity.Counter{Bridge: bridge, Start: start, Unit: 1}.Spreads(j.reusedSpreads(len(sources)), j.runs)
-				return j.spreads
-			})
-			if err != nil {
+			add := j.addTraffic
+			if len(sources) == 1 {
+				add = j.addSoleTraffic
+			}
+			if err := add(of, p, k.container, sources, len(all) == 1); err != nil {
 				return err
-			}
-			if c == nil {
-				continue
-			}
-			pieces := overlay(lanes)
-			for i, s := range p.segments {
-				for _, piece := range pieces {
-					c.rows[i].traffic[of] += piece.Clip(s.from, s.to).Amount()
-				}
 			}
 		}
 		return nil
 	}
+}
+
+// addSoleTraffic adds what one source says. alone tells that no other pod of the name has sources.
+func (j *joiner) addSoleTraffic(of kind, p *pod, name string, sources []source, alone bool) error {
+	bridge, err := j.decodeUsage(sources[0].Chunked, true)
+	if err != nil || len(j.runs) == 0 {
+		return err
+	}
+	c := j.containerOf(p, name)
+	counter := quantity.Counter{Bridge: bridge, Start: j.start(p, c, sources[0], alone, j.runs[0].T), Unit: 1}
+	for i, s := range p.segments {
+		amount, _ := counter.Sum(j.runs, s.from, s.to)
+		c.rows[i].traffic[of] += amount
+	}
+	return nil
+}
+
+// addTraffic lays several sources over each other.
+func (j *joiner) addTraffic(of kind, p *pod, name string, sources []source, alone bool) error {
+	var c *container
+	lanes, err := lanesOf(j, sources, func(s source, bridge int64) []quantity.Spread {
+		c = j.containerOf(p, name)
+		start := j.start(p, c, s, alone, j.runs[0].T)
+		return quantity.Counter{Bridge: bridge, Start: start, Unit: 1}.Spreads(nil, j.runs)
+	})
+	if err != nil || c == nil {
+		return err
+	}
+	pieces := overlay(lanes)
+	for i, s := range p.segments {
+		for _, piece := range pieces {
+			c.rows[i].traffic[of] += piece.Clip(s.from, s.to).Amount()
+		}
+	}
+	return nil
 }
 
 // gpuAdder collects how busy the devices of containers are that asked for GPUs, from the first metric that tells.

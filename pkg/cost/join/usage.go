@@ -73,26 +73,37 @@ func (j *joiner) usage(m usageOf) error {
 	}
 	waiting := map[groupKey][]source{}
 	var one [1]source
-	err = j.each(request{window: w, metric: m.metric, matchers: m.matchers, fn: func(c series.Chunked) error {
+	complete := func(k groupKey) error {
+		all := waiting[k]
+		if len(all) == 0 || len(all) < int(counts[k]) {
+			return nil
+		}
+		delete(waiting, k)
+		return j.addAll(m, k, all)
+	}
+	absent := func(c series.Chunked) error {
+		k, ok := j.group(m, c.Labels)
+		if !ok || counts[k] <= 1 {
+			return nil
+		}
+		k = j.keepKey(k)
+		counts[k]--
+		return complete(k)
+	}
+	err = j.each(request{window: w, metric: m.metric, matchers: m.matchers, absent: absent, fn: func(c series.Chunked) error {
 		k, ok := j.group(m, c.Labels)
 		if !ok {
 			return j.leaveOut(w, c)
 		}
 		s := source{Chunked: c}
 		s.uid, s.run = cgroup(j.fields.id)
-		many := counts[k]
-		if many <= 1 {
+		if counts[k] <= 1 {
 			one[0] = s
 			return m.add(k, one[:])
 		}
 		s.uid, s.run, k = j.keep(s.uid), strings.Clone(s.run), j.keepKey(k)
 		waiting[k] = append(waiting[k], s)
-		if len(waiting[k]) < int(many) {
-			return nil
-		}
-		all := waiting[k]
-		delete(waiting, k)
-		return j.addAll(m, k, all)
+		return complete(k)
 	}})
 	if err != nil {
 		return err
@@ -356,7 +367,7 @@ func (j *joiner) containerOf(p *pod, name string) *container {
 func (c *container) addCPU(p *pod, pieces []quantity.Spread) {
 	if p.extra != nil {
 		for _, s := range pieces {
-			p.extra.cpuKnown = append(p.extra.cpuKnown, span{s.From, s.To})
+			p.extra.cpuKnown = join(p.extra.cpuKnown, span{s.From, s.To})
 		}
 		if c.init && !c.sidecar {
 			p.extra.initCPU = append(p.extra.initCPU, lane[quantity.Spread]{pieces: slices.Clone(pieces)})
@@ -371,7 +382,7 @@ func (c *container) addCPU(p *pod, pieces []quantity.Spread) {
 func (c *container) addRAM(p *pod, pieces []quantity.Level) {
 	if p.extra != nil {
 		for _, l := range pieces {
-			p.extra.ramKnown = append(p.extra.ramKnown, span{l.From, l.To})
+			p.extra.ramKnown = join(p.extra.ramKnown, span{l.From, l.To})
 		}
 		if c.init && !c.sidecar {
 			p.extra.initRAM = append(p.extra.initRAM, lane[quantity.Level]{pieces: slices.Clone(pieces)})

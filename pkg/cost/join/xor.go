@@ -52,20 +52,25 @@ func (x *xorReader) read(chunk []byte) error {
 	delta := int64(x.uvarint())
 	var leading, trailing uint
 	for i := 1; i < total && !x.over && !x.short; i++ {
-		if i > 1 {
-			if same := x.zeros(2 * (total - i)); same > 1 {
-				x.add(quantity.Run{T: t + delta, Step: delta, N: int64(same / 2), V: math.Float64frombits(v)})
-				t, i = t+int64(same/2)*delta, i+same/2-1
+		if x.fill(); i > 1 {
+			switch {
+			case x.bits>>62 == 0 && x.n > 1:
+				same := x.zeros(2*(total-i)) / 2
+				x.add(quantity.Run{T: t + delta, Step: delta, N: int64(same), V: math.Float64frombits(v)})
+				t, i = t+int64(same)*delta, i+same-1
 				continue
+			case x.bits>>63 == 0:
+				x.drop(1)
+			default:
+				delta += x.change()
 			}
-			delta += x.change()
 		}
 		if delta <= 0 {
 			return errOrder
 		}
 		t += delta
 		v ^= x.difference(&leading, &trailing)
-		x.add(quantity.Run{T: t, N: 1, V: math.Float64frombits(v)})
+		x.one(t, v)
 	}
 	return x.end()
 }
@@ -108,9 +113,18 @@ func (x *xorReader) add(r quantity.Run) {
 	x.runs = quantity.Append(x.runs, r)
 }
 
-// change is by how much the time between two samples differs from the one before.
+// one is add for one sample.
+func (x *xorReader) one(t int64, v uint64) {
+	n := len(x.runs)
+	if x.short || x.most > 0 || t < x.from || t >= x.to || n > 0 && math.Float64bits(x.runs[n-1].V) == v {
+		x.add(quantity.Run{T: t, N: 1, V: math.Float64frombits(v)})
+		return
+	}
+	x.runs = append(x.runs, quantity.Run{T: t, N: 1, V: math.Float64frombits(v)})
+}
+
+// change is by how much the time between two samples differs from the one before. 56 bits are known, unless fewer are left.
 func (x *xorReader) change() int64 {
-	x.fill()
 	size := uint(64)
 	switch ones := min(bits.LeadingZeros64(^x.bits), 4); ones {
 	case 0:
@@ -137,9 +151,9 @@ func (x *xorReader) difference(leading, trailing *uint) uint64 {
 		x.drop(1)
 		return 0
 	case x.bits>>62 == 3:
-		x.drop(2)
-		*leading = uint(x.take(5))
-		size := uint(x.take(6))
+		*leading = uint(x.bits >> 57 & 31)
+		size := uint(x.bits >> 51 & 63)
+		x.drop(13)
 		if size == 0 {
 			size = 64
 		}
@@ -189,7 +203,7 @@ func (r *bitReader) drop(n uint) {
 
 // take is the next n bits, at most 64.
 func (r *bitReader) take(n uint) uint64 {
-	if n > 32 {
+	if n > 56 {
 		high := r.take(n - 32)
 		return high<<32 | r.take(32)
 	}

@@ -119,6 +119,30 @@ func TestIntegralsAreThoseOfEachMillisecond(t *testing.T) {
 	})
 }
 
+// What is added up at once is what its pieces are together.
+func TestSum(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		runs := runsOf(samplesOf(t, "usage"))
+		c := Counter{Bridge: rapid.Int64Range(1, 30).Draw(t, "bridge"), Start: rapid.Int64Range(0, 1).Draw(t, "has start") * rapid.Int64Range(980, 1030).Draw(t, "start"), Unit: 1}
+		limit := rapid.SampledFrom([]int64{0, 1, 100, 10_000}).Draw(t, "limit")
+		from := rapid.Int64Range(980, 1300).Draw(t, "from")
+		to := from + rapid.Int64Range(0, 200).Draw(t, "length")
+		amount, known := int64(0), int64(0)
+		for _, s := range c.Spreads(nil, runs) {
+			if limit > 0 {
+				s, _ = s.Bound(limit)
+			}
+			if s = s.Clip(from, to); s.To > s.From {
+				amount, known = amount+s.Amount(), known+s.To-s.From
+			}
+		}
+		c.Limit = limit
+		if a, k := c.Sum(runs, from, to); a != amount || k != known {
+			t.Fatalf("%d in %d ms, want %d in %d", a, k, amount, known)
+		}
+	})
+}
+
 func TestIntegralsTelescope(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		usage, memory, request := samplesOf(t, "usage"), samplesOf(t, "memory"), samplesOf(t, "request")

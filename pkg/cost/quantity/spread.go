@@ -26,7 +26,10 @@ func (s Spread) Clip(from, to int64) Spread {
 
 // Amount is how much of the increase falls into the piece: the amount until its end, rounded down, less that until its begin.
 func (s Spread) Amount() int64 {
-	if s.To <= s.From {
+	switch {
+	case s.From == s.begin && s.To == s.end:
+		return s.amount
+	case s.To <= s.From:
 		return 0
 	}
 	return s.until(s.To) - s.until(s.From)
@@ -72,6 +75,8 @@ type Counter struct {
 	Start int64
 	// Unit is how many units of the amount one of the counter is.
 	Unit float64
+	// Limit is the most that it can grow per millisecond, in units of the amount: what is more is lowered to it. 0 is no limit.
+	Limit int64
 }
 
 // Spreads appends the increases of a counter. A fall is a reset: the increase is then the new value. What was before the first
@@ -86,11 +91,7 @@ func (c Counter) Spreads(dst []Spread, runs []Run) []Spread {
 		}
 		v := round(r.V, c.Unit)
 		if known && at < r.T && r.T-at <= c.Bridge {
-			increase := v - last
-			if increase < 0 {
-				increase = v
-			}
-			dst = append(dst, NewSpread(at, r.T, increase))
+			dst = append(dst, NewSpread(at, r.T, c.increase(r.T-at, last, v)))
 		}
 		if r.N > 1 && r.Step <= c.Bridge {
 			dst = append(dst, NewSpread(r.T, r.Last(), 0))
@@ -98,4 +99,42 @@ func (c Counter) Spreads(dst []Spread, runs []Run) []Spread {
 		last, at, known = v, r.Last(), true
 	}
 	return dst
+}
+
+// Sum is the amount of all spreads in [from, to), and for how long there are any.
+func (c Counter) Sum(runs []Run, from, to int64) (amount, known int64) {
+	last, at := int64(0), c.Start
+	isKnown := at > 0
+	for i := range runs {
+		r := &runs[i]
+		if math.IsNaN(r.V) || r.V < 0 {
+			continue
+		}
+		v := round(r.V, c.Unit)
+		if length := r.T - at; isKnown && length > 0 && length <= c.Bridge && r.T > from && at < to {
+			if at < from || r.T > to {
+				s := NewSpread(at, r.T, c.increase(length, last, v)).Clip(from, to)
+				amount, known = amount+s.Amount(), known+s.To-s.From
+			} else {
+				amount, known = amount+c.increase(length, last, v), known+length
+			}
+		}
+		if r.N > 1 && r.Step <= c.Bridge {
+			known += max(min(r.Last(), to)-max(r.T, from), 0)
+		}
+		last, at, isKnown = v, r.Last(), true
+	}
+	return amount, known
+}
+
+// increase from one value to another, in some milliseconds.
+func (c Counter) increase(millis, before, after int64) int64 {
+	grown := after - before
+	if grown < 0 {
+		grown = after
+	}
+	if hi, most := bits.Mul64(uint64(c.Limit), uint64(millis)); c.Limit > 0 && hi == 0 && uint64(grown) > most {
+		return int64(most)
+	}
+	return grown
 }
