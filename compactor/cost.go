@@ -269,7 +269,11 @@ func (j *costJob) count(ctx context.Context, due []int64, end time.Time) error {
 	var errs []error
 	var hours []*cost.Hour
 	rows := 0
-	for together := 1; len(due) > 0; {
+	expected, err := j.source.rows(ctx, due[0])
+	if err != nil {
+		expected = costTogether // the first hour fails alone, if it does
+	}
+	for together := max(costTogether/max(expected, 1), 1); len(due) > 0; {
 		some, err := j.hours(ctx, due[:min(together, len(due))])
 		if err != nil && together > 1 && ctx.Err() == nil {
 			together = 1 // what damages one hour is not to hold up the others

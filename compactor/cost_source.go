@@ -55,6 +55,7 @@ func (s *hourSource) block(ctx context.Context, entry catalog.Block) (*block.Blo
 	if s.open == nil {
 		s.open = map[ulid.ULID]*block.Block{}
 	}
+	b.Reuse(1)
 	s.open[entry.ID] = b
 	return b, nil
 }
@@ -88,6 +89,26 @@ func (s *hourSource) has(ctx context.Context, entry catalog.Block, metric string
 	}
 	has := set.Next()
 	return has, errors.Join(set.Err(), set.Close())
+}
+
+// rows is about how many rows of workloads an hour has: one for each container, and one for each pod.
+func (s *hourSource) rows(ctx context.Context, hour int64) (n int, err error) {
+	for _, metric := range []string{"kube_pod_container_info", "kube_pod_info"} {
+		set, err := s.Select(ctx, series.Query{
+			Tenant: s.id, MinTime: hour, MaxTime: hour + hourWidth - 1, SkipChunks: true,
+			Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, metric)},
+		})
+		if err != nil {
+			return 0, err
+		}
+		for set.Next() {
+			n++
+		}
+		if err := errors.Join(set.Err(), set.Close()); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
 }
 
 // hasKubernetes tells whether any block of a day has metrics of clusters, or the day has hours already. Blocks that have none are remembered.

@@ -22,6 +22,8 @@ type Block struct {
 	built  bool
 	index  File
 
+	idle chan *reader // what later selections can use; nil keeps none
+
 	mu       sync.Mutex
 	segments map[uint32]File
 }
@@ -80,6 +82,10 @@ func (b *Block) Meta() Meta { return b.meta }
 // Header is the block's sparse header, and whether it had to be built: then the caller may keep it under HeaderName
 // for the next time.
 func (b *Block) Header() (raw []byte, built bool) { return b.header.encode(), b.built }
+
+// Reuse lets selections that have ended hand the symbols that they know, and their room, on to later ones: up to n at once, each some MiB. It is for who selects
+// many times in a row, and is called before.
+func (b *Block) Reuse(n int) { b.idle = make(chan *reader, n) }
 
 // MemoryBytes is about how much memory the open block takes.
 func (b *Block) MemoryBytes() int64 { return b.header.bytes() }

@@ -66,7 +66,7 @@ func (r *reader) load(spans []chunkSpan, metas []chunks.Meta) error {
 			return err
 		}
 		name := SegmentName(int(part[0].segment))
-		err = fetcher{ctx: r.ctx, b: r.b, f: f, name: name}.each(plain, func(i int, b []byte) error {
+		err = fetcher{ctx: r.ctx, b: r.b, f: f, name: name, room: &r.room}.each(plain, func(i int, b []byte) error {
 			c, err := d.decode(name, part[i].off, b)
 			metas[part[i].meta].Chunk = c
 			return err

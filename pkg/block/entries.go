@@ -34,7 +34,7 @@ func (r *reader) entries(to []entry, refs []uint32, t timeRange) ([]entry, error
 		spans[i] = span{off, off + guess}
 	}
 	pairs, metas := r.pairs[:0], r.metas[:0]
-	err := r.fetch().each(spans, func(i int, b []byte) error {
+	err := r.passing().each(spans, func(i int, b []byte) error {
 		body, err := r.entryBody(spans[i].off, b)
 		if err != nil {
 			return err
@@ -178,7 +178,7 @@ func (r *reader) readSymbols(numbers []uint32) error {
 		}
 	}
 	next := 0 // of numbers
-	return r.fetch().each(spans, func(i int, b []byte) error {
+	return r.passing().each(spans, func(i int, b []byte) error {
 		n := spans[i].end - spans[i].off
 		if int64(len(b)) < n {
 			return errShort{n}

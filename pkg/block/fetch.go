@@ -3,6 +3,7 @@ package block
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 const (
@@ -31,6 +32,7 @@ type fetcher struct {
 	b    *Block
 	f    File
 	name string
+	room *[]byte // is read into, again and again, if that is possible; nil if parse keeps bytes
 }
 
 // each gives parse the bytes of every span, which must be in ascending order. It reads few, merged ranges. The bytes
@@ -45,8 +47,7 @@ func (t fetcher) each(spans []span, parse func(i int, b []byte) error) error {
 	}
 	i := 0
 	for len(runs) > 0 {
-		n := affordable(runs)
-		data, err := t.f.Ranges(t.ctx, runs[:n])
+		n, data, err := t.read(runs)
 		if err != nil {
 			return t.b.readError(t.name, err)
 		}
@@ -61,6 +62,20 @@ func (t fetcher) each(spans []span, parse func(i int, b []byte) error) error {
 		runs, counts = runs[n:], counts[n:]
 	}
 	return nil
+}
+
+// read reads the first n of the ranges.
+func (t fetcher) read(runs []Range) (n int, data [][]byte, err error) {
+	f, ok := t.f.(Local)
+	if t.room == nil || !ok || !f.IsLocal() {
+		n = affordable(runs)
+		data, err = t.f.Ranges(t.ctx, runs[:n])
+		return n, data, err
+	}
+	b := slices.Grow((*t.room)[:0], int(runs[0].Len))[:runs[0].Len]
+	*t.room = b
+	_, err = f.ReadAt(t.ctx, b, runs[0].Off)
+	return 1, [][]byte{b}, err
 }
 
 // affordable is how many of the ranges may be read at once.

@@ -43,6 +43,13 @@ type File interface {
 	Close() error
 }
 
+// Local is a File that may be one of this machine: then reading many ranges at once saves nothing.
+type Local interface {
+	IsLocal() bool
+	// ReadAt fills p from an offset, or fails.
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+}
+
 // Dropper is a File with a cache, which may be damaged: Drop forgets a range. A block asks for that, and reads once
 // more, before it says that something is corrupt.
 type Dropper interface {
@@ -81,10 +88,21 @@ func (f *diskFile) Range(ctx context.Context, off, n int64) ([]byte, error) {
 		return nil, fmt.Errorf("range %d+%d is outside of %s with %d bytes", off, n, f.f.Name(), f.size)
 	}
 	b := make([]byte, n)
-	if _, err := f.f.ReadAt(b, off); err != nil {
+	if _, err := f.ReadAt(ctx, b, off); err != nil {
 		return nil, err
 	}
 	return b, nil
+}
+
+// IsLocal implements Local.
+func (f *diskFile) IsLocal() bool { return true }
+
+// ReadAt implements Local.
+func (f *diskFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	return f.f.ReadAt(p, off)
 }
 
 func (f *diskFile) Ranges(ctx context.Context, ranges []Range) ([][]byte, error) {

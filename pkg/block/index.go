@@ -23,10 +23,27 @@ type reader struct {
 	// What entries gives refers to these.
 	pairs []uint32
 	metas []chunks.Meta
+	batch []entry // room for those of a set
+	room  []byte  // for bytes of which nothing is kept
 }
 
 func (b *Block) reader(ctx context.Context) *reader {
-	return &reader{ctx: ctx, b: b, symbols: map[uint32]string{}}
+	select {
+	case r := <-b.idle:
+		r.ctx = ctx
+		return r
+	default:
+		return &reader{ctx: ctx, b: b, symbols: map[uint32]string{}}
+	}
+}
+
+// release is for a reader that nobody uses any more.
+func (r *reader) release() {
+	r.ctx = nil
+	select {
+	case r.b.idle <- r:
+	default:
+	}
 }
 
 func (b *Block) readError(file string, err error) error {
@@ -34,6 +51,13 @@ func (b *Block) readError(file string, err error) error {
 }
 
 func (r *reader) fetch() fetcher { return fetcher{ctx: r.ctx, b: r.b, f: r.b.index, name: IndexName} }
+
+// passing is fetch for what is parsed without keeping any of its bytes.
+func (r *reader) passing() fetcher {
+	t := r.fetch()
+	t.room = &r.room
+	return t
+}
 
 // entriesStep is how many groups of the postings offset table are read at once when a label's values are walked.
 const entriesStep = 512

@@ -36,7 +36,7 @@ func (b *Block) Select(ctx context.Context, q series.Query) (series.Set, error) 
 	stats := series.StatsFrom(ctx)
 	stats.Add(series.Stats{Blocks: 1})
 	return &set{
-		r: r, refs: refs, wanted: wanted, stats: stats, size: size, left: q.Limit, unlimited: q.Limit <= 0,
+		r: r, buf: r.batch, refs: refs, wanted: wanted, stats: stats, size: size, left: q.Limit, unlimited: q.Limit <= 0,
 		time: timeRange{q.MinTime, q.MaxTime}, skipChunks: q.SkipChunks,
 	}, nil
 }
@@ -82,6 +82,10 @@ func (s *set) Err() error { return s.err }
 
 // Close implements series.Set.
 func (s *set) Close() error {
+	if s.r != nil {
+		s.r.batch = s.buf[:0]
+		s.r.release()
+	}
 	*s = set{err: s.err}
 	return nil
 }

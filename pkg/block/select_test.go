@@ -137,6 +137,33 @@ func TestSelectEqualsPrometheus(t *testing.T) {
 	}
 }
 
+// What a selection answered stays as it is when others use its room.
+func TestReuse(t *testing.T) {
+	dir := foreignBlock(t, testSeries(600, 0, 2*hour))
+	fresh, reused := openDir(t, dir), openDir(t, dir)
+	reused.Reuse(2)
+	all := func(b *Block) (out [][]series.Chunked) {
+		for _, ms := range selectors() {
+			for _, q := range []series.Query{{MaxTime: 2 * hour}, {MinTime: hour, MaxTime: hour}, {MaxTime: hour, SkipChunks: true}, {MaxTime: hour, Limit: 5}} {
+				q.Matchers = ms
+				set, err := b.Select(t.Context(), q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out = append(out, collect(t, set))
+			}
+		}
+		return out
+	}
+	want, got := all(fresh), all(reused)
+	if len(reused.idle) == 0 {
+		t.Error("no reader is kept")
+	}
+	if d := cmp.Diff(want, got, chunkedEqual); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestSelectLimitAndLabelsOnly(t *testing.T) {
 	b := openDir(t, foreignBlock(t, testSeries(600, 0, 2*hour)))
 	stats := &series.Stats{}

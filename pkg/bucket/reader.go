@@ -141,6 +141,9 @@ func (f *File) Close() error {
 	return err
 }
 
+// IsLocal tells whether the object is a file of this machine.
+func (f *File) IsLocal() bool { return f.local != nil }
+
 // ReadAt fills p from the offset; beyond the end it returns what there is and io.EOF, as io.ReaderAt does.
 func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {

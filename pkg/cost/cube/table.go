@@ -50,13 +50,19 @@ func (t *table[R]) compare(a, b *R) int {
 
 // sorted is rows in order; they are not changed.
 func (t *table[R]) sorted(rows []R) []R {
-	compare := func(a, b R) int { return t.compare(&a, &b) }
-	if slices.IsSortedFunc(rows, compare) {
+	order := make([]*R, len(rows)) // rows are large
+	for i := range rows {
+		order[i] = &rows[i]
+	}
+	if slices.IsSortedFunc(order, t.compare) {
 		return rows
 	}
-	rows = slices.Clone(rows)
-	slices.SortFunc(rows, compare)
-	return rows
+	slices.SortFunc(order, t.compare)
+	out := make([]R, len(rows))
+	for i, r := range order {
+		out[i] = *r
+	}
+	return out
 }
 
 // choose is the columns with these names, in the table's order; nil chooses all. The period is never read.
