@@ -81,7 +81,7 @@ func TestLimitNames(t *testing.T) {
 		}
 		delete(fields, name)
 	}
-	for _, refusesNothing := range []LimitName{"partial_response", "retention", "cost_cluster_label", "cost_labels", "write_relabel", "ha_dedupe", "ha_cluster_label", "ha_replica_label", "ha_failover_timeout", "otlp_translation_strategy", "otlp_promote_resource_attributes"} {
+	for _, refusesNothing := range []LimitName{"partial_response", "retention", "cost_cluster_label", "cost_labels", "cost_retention", "write_relabel", "ha_dedupe", "ha_cluster_label", "ha_replica_label", "ha_failover_timeout", "otlp_translation_strategy", "otlp_promote_resource_attributes"} {
 		delete(fields, refusesNothing)
 	}
 	if len(fields) > 0 {
