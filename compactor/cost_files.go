@@ -30,6 +30,8 @@ func (j *costJob) writeHours(ctx context.Context, day int64, hours []*cost.Hour)
 // rollUpDay sums the hours of a complete day, out of the cube.
 func (j *costJob) rollUpDay(ctx context.Context, day int64) error {
 	sum := &cost.Ledger{From: day, To: day, Names: cost.NewNames()}
+	var some []*cost.Ledger // that wait to be summed
+	items := 0
 	for h, err := range cube.Hours(ctx, j.files(cube.HourLevel, day), nil) {
 		if err != nil {
 			return err
@@ -38,20 +40,31 @@ func (j *costJob) rollUpDay(ctx context.Context, day int64) error {
 		if err != nil {
 			return err
 		}
-		if sum, err = cost.RollUp(day, day+dayWidth, j.together(sum, l)...); err != nil {
+		if some, items = append(some, l), items+len(l.Items); items < max(costTogether, len(sum.Items)) {
+			continue
+		}
+		if sum, err = rolledUp(day, day+dayWidth, sum, some...); err != nil {
 			return err
 		}
+		some, items = nil, 0
 	}
-	sum.From, sum.To = day, day+dayWidth
+	sum, err := rolledUp(day, day+dayWidth, sum, some...)
+	if err != nil {
+		return err
+	}
 	return j.writeRollUp(ctx, cube.DayLevel, day, sum)
 }
 
-// together are ledgers that can be summed: what is empty has no method yet.
-func (j *costJob) together(sum, l *cost.Ledger) []*cost.Ledger {
-	if sum.From == sum.To {
-		return []*cost.Ledger{l}
+// rolledUp adds ledgers to a sum, which has no method yet if it is empty.
+func rolledUp(from, to int64, sum *cost.Ledger, some ...*cost.Ledger) (*cost.Ledger, error) {
+	if sum.From < sum.To {
+		some = append(some, sum)
 	}
-	return []*cost.Ledger{sum, l}
+	if len(some) == 0 {
+		sum.From, sum.To = from, to
+		return sum, nil
+	}
+	return cost.RollUp(from, to, some...)
 }
 
 // months rolls up the months whose days are all there.
@@ -81,7 +94,7 @@ func (j *costJob) rollUpMonth(ctx context.Context, month, end int64) error {
 	sum := &cost.Ledger{From: month, To: month, Names: cost.NewNames()}
 	for l, err := range cube.RollUps(ctx, j.files(cube.DayLevel, month), nil, sum.Names) {
 		if err == nil {
-			sum, err = cost.RollUp(month, end, j.together(sum, l)...)
+			sum, err = rolledUp(month, end, sum, l)
 		}
 		if err != nil {
 			return err

@@ -227,3 +227,24 @@ DCGM_FI_DEV_GPU_UTIL{UUID="GPU-1",exported_namespace="x",exported_pod="p",export
 		t.Errorf("got %+v", text(h))
 	}
 }
+
+// A device that is the container's in other hours only says nothing of this one, however its samples are dealt out to chunks.
+func TestGPUOfOtherHours(t *testing.T) {
+	w := load(t, n1, `
+kube_pod_info{namespace="x",pod="p",uid="1",node="n1"} -2h..3h=1
+kube_pod_container_resource_requests{namespace="x",pod="p",uid="1",container="c",resource="nvidia_com_gpu"} -2h..3h=1
+DCGM_FI_PROF_GR_ENGINE_ACTIVE{UUID="GPU-1",exported_namespace="x",exported_pod="p",exported_container="c"} -2h..-31m=1 91m..3h=1
+DCGM_FI_DEV_GPU_UTIL{UUID="GPU-2",exported_namespace="x",exported_pod="p",exported_container="c"} -2h..3h=50
+`)
+	for w.seed = range uint64(8) {
+		together, err := Hours(t.Context(), w, Options{}, []int64{begin - hourLength, begin, begin + hourLength})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range []*cost.Hour{w.hour(Options{}), together[1]} {
+			if got := h.Workloads[0]; got.GPU.Used != 1800_000_000 || got.GPUKnown != 3600_000 {
+				t.Errorf("seed %d: %+v, known for %d ms", w.seed, got.GPU, got.GPUKnown)
+			}
+		}
+	}
+}

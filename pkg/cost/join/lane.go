@@ -17,7 +17,25 @@ type lane[T quantity.Piece[T]] struct {
 
 // overlay makes one list of lanes that come in the order of their labels: of several runs the latest is preferred, then the lane with
 // the most samples, then the first one; its gaps are filled from the next.
-func overlay[T quantity.Piece[T]](lanes []lane[T]) []T {
+func overlay[T quantity.Piece[T]](lanes []lane[T]) []T { return new(room[T]).overlay(lanes) }
+
+// room is for lanes and pieces that nobody keeps: it is used again for the next ones.
+type room[T quantity.Piece[T]] struct {
+	lanes  []lane[T]
+	pieces [][]T  // of each lane
+	over   [2][]T // of what is laid over each other
+}
+
+// lane is room for the pieces of the i-th lane.
+func (r *room[T]) lane(i int) *[]T {
+	for len(r.pieces) <= i {
+		r.pieces = append(r.pieces, nil)
+	}
+	r.pieces[i] = r.pieces[i][:0]
+	return &r.pieces[i]
+}
+
+func (r *room[T]) overlay(lanes []lane[T]) []T {
 	switch len(lanes) {
 	case 0:
 		return nil
@@ -28,8 +46,10 @@ func overlay[T quantity.Piece[T]](lanes []lane[T]) []T {
 		return cmp.Or(cmp.Compare(b.run, a.run), cmp.Compare(b.samples, a.samples))
 	})
 	out := lanes[0].pieces
-	for _, l := range lanes[1:] {
-		out = quantity.Fill(nil, out, l.pieces)
+	for i, l := range lanes[1:] {
+		to := &r.over[i%2]
+		*to = quantity.Fill((*to)[:0], out, l.pieces)
+		out = *to
 	}
 	return out
 }

@@ -139,12 +139,13 @@ func (j *joiner) meterCPU(n *node, m *meter, bridge int64) {
 
 // meterRAM adds the memory that is not available, while both it and the total are known.
 func (j *joiner) meterRAM(n *node, m *meter, bridge int64) {
-	j.levels = quantity.Levels(j.levels[:0], j.runs, bridge, 1)
+	levels := j.levels.lane(0)
+	*levels = quantity.Levels(*levels, j.runs, bridge, 1)
 	for i, s := range n.segments {
 		for _, l := range m.total {
 			var used quantity.RAM
 			l = l.Clip(s.from, s.to)
-			used.Add(j.levels, []quantity.Level{l}, l.From, l.To)
+			used.Add(*levels, []quantity.Level{l}, l.From, l.To)
 			m.ram[i].Sum(used.Unused)
 			m.ramKnown += used.Known
 		}

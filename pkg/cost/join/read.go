@@ -35,8 +35,8 @@ type reader struct {
 	xor     xorReader
 	runs    []quantity.Run // what is read, a part of all or own
 	own     []quantity.Run
-	spreads []quantity.Spread
-	levels  []quantity.Level
+	spreads room[quantity.Spread]
+	levels  room[quantity.Level]
 	scratch []quantity.Interval
 	fields  fields
 }

@@ -74,15 +74,15 @@ func (j *joiner) addSoleTraffic(of kind, p *pod, name string, sources []source, 
 // addTraffic lays several sources over each other.
 func (j *joiner) addTraffic(of kind, p *pod, name string, sources []source, alone bool) error {
 	var c *container
-	lanes, err := lanesOf(j, sources, func(s source, bridge int64) []quantity.Spread {
+	lanes, err := lanesOf(j, &j.spreads, sources, func(dst []quantity.Spread, s source, bridge int64) []quantity.Spread {
 		c = j.containerOf(p, name)
 		start := j.start(p, c, s, alone, j.runs[0].T)
-		return quantity.Counter{Bridge: bridge, Start: start, Unit: 1}.Spreads(nil, j.runs)
+		return quantity.Counter{Bridge: bridge, Start: start, Unit: 1}.Spreads(dst, j.runs)
 	})
 	if err != nil || c == nil {
 		return err
 	}
-	pieces := overlay(lanes)
+	pieces := j.spreads.overlay(lanes)
 	for i, s := range p.segments {
 		for _, piece := range pieces {
 			c.rows[i].traffic[of] += piece.Clip(s.from, s.to).Amount()
@@ -100,19 +100,18 @@ func (j *joiner) gpuAdder(metric string, unit float64) func(groupKey, []source) 
 				continue
 			}
 			c := p.containers[i]
-			if c.busyBy == "" {
-				c.busyBy = metric
-			}
-			if c.busyBy != metric {
+			if c.busyBy != "" && c.busyBy != metric {
 				continue
 			}
-			lanes, err := lanesOf(j, all, func(_ source, bridge int64) []quantity.Level {
+			lanes, err := lanesOf(j, &room[quantity.Level]{}, all, func(_ []quantity.Level, _ source, bridge int64) []quantity.Level {
 				return quantity.Levels(nil, j.runs, bridge, unit)
 			})
 			if err != nil {
 				return err
 			}
-			c.busy = append(c.busy, overlay(lanes))
+			if slices.ContainsFunc(lanes, func(l lane[quantity.Level]) bool { return l.samples > 0 }) {
+				c.busy, c.busyBy = append(c.busy, overlay(lanes)), metric
+			}
 		}
 		return nil
 	}

@@ -237,17 +237,19 @@ func mine(p *pod, all []source) []source {
 }
 
 // lanesOf makes a lane of each source. The runs that several sources tell of are as old as the first sample of any.
-func lanesOf[T quantity.Piece[T]](j *joiner, sources []source, pieces func(s source, bridge int64) []T) ([]lane[T], error) {
-	var lanes []lane[T]
+func lanesOf[T quantity.Piece[T]](j *joiner, r *room[T], sources []source, pieces func(dst []T, s source, bridge int64) []T) ([]lane[T], error) {
+	lanes := r.lanes[:0]
 	begun := map[string]int64{}
-	for _, s := range sources {
+	for i, s := range sources {
 		bridge, err := j.decodeUsage(s.Chunked, len(sources) == 1)
 		if err != nil {
 			return nil, err
 		}
 		l := lane[T]{samples: quantity.Count(j.runs)}
 		if l.samples > 0 {
-			l.run, l.pieces = j.runs[0].T, pieces(s, bridge)
+			to := r.lane(i)
+			*to = pieces(*to, s, bridge)
+			l.run, l.pieces = j.runs[0].T, *to
 		}
 		if t, ok := begun[s.run]; !ok || l.run < t {
 			begun[s.run] = l.run
@@ -257,6 +259,7 @@ func lanesOf[T quantity.Piece[T]](j *joiner, sources []source, pieces func(s sou
 	for i, s := range sources {
 		lanes[i].run = begun[s.run]
 	}
+	r.lanes = lanes
 	return lanes, nil
 }
 
@@ -286,11 +289,10 @@ func (j *joiner) addCPU(k groupKey, all []source) error {
 			continue
 		}
 		var c *container
-		lanes, err := lanesOf(j, sources, func(s source, bridge int64) []quantity.Spread {
+		lanes, err := lanesOf(j, &j.spreads, sources, func(dst []quantity.Spread, s source, bridge int64) []quantity.Spread {
 			c = j.containerOf(p, k.container)
 			start := j.start(p, c, s, len(all) == 1, j.runs[0].T)
-			j.spreads = quantity.Counter{Bridge: bridge, Start: start, Unit: 1e6}.Spreads(j.reusedSpreads(len(sources)), j.runs)
-			return j.spreads
+			return quantity.Counter{Bridge: bridge, Start: start, Unit: 1e6}.Spreads(dst, j.runs)
 		})
 		if err != nil {
 			return err
@@ -298,7 +300,7 @@ func (j *joiner) addCPU(k groupKey, all []source) error {
 		if c == nil {
 			continue
 		}
-		pieces := overlay(lanes)
+		pieces := j.spreads.overlay(lanes)
 		j.boundCPU(p, k.container, pieces)
 		c.addCPU(p, pieces)
 	}
@@ -312,10 +314,9 @@ func (j *joiner) addRAM(k groupKey, all []source) error {
 			continue
 		}
 		var c *container
-		lanes, err := lanesOf(j, sources, func(_ source, bridge int64) []quantity.Level {
+		lanes, err := lanesOf(j, &j.levels, sources, func(dst []quantity.Level, _ source, bridge int64) []quantity.Level {
 			c = j.containerOf(p, k.container)
-			j.levels = quantity.Levels(j.reusedLevels(len(sources)), j.runs, bridge, 1)
-			return j.levels
+			return quantity.Levels(dst, j.runs, bridge, 1)
 		})
 		if err != nil {
 			return err
@@ -323,26 +324,11 @@ func (j *joiner) addRAM(k groupKey, all []source) error {
 		if c == nil {
 			continue
 		}
-		pieces := overlay(lanes)
+		pieces := j.levels.overlay(lanes)
 		j.boundRAM(p, k.container, pieces)
 		c.addRAM(p, pieces)
 	}
 	return nil
-}
-
-// reusedSpreads is room for the pieces of a lane: the same again, if no other lane still needs it.
-func (j *joiner) reusedSpreads(lanes int) []quantity.Spread {
-	if lanes > 1 {
-		return nil
-	}
-	return j.spreads[:0]
-}
-
-func (j *joiner) reusedLevels(lanes int) []quantity.Level {
-	if lanes > 1 {
-		return nil
-	}
-	return j.levels[:0]
 }
 
 // containerOf is the container of a pod, which facts may not know.
