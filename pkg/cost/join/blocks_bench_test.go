@@ -33,6 +33,7 @@ func openBlocks(b *testing.B, dir string) (all blockDir) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		x.Reuse(1)
 		all = append(all, x)
 	}
 	return all
