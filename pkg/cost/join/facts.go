@@ -92,7 +92,25 @@ func (j *joiner) ofPod(fn func(*pod, fact)) func(fact) {
 
 // podOf is nil if there is no pod of that name.
 func (j *joiner) podOf(f *fields) *podSet {
-	return j.pods[podName{f.cluster, f.namespace, f.pod}]
+	if f.number == 0 {
+		f.number = j.numbers[podName{f.cluster, f.namespace, f.pod}]
+	}
+	if int(f.number) < len(j.numbered) {
+		return j.numbered[f.number]
+	}
+	return nil
+}
+
+// addPods makes room for the pods of a name that has none yet.
+func (j *joiner) addPods(f *fields) *podSet {
+	set := &podSet{podName: podName{j.keep(f.cluster), j.keep(f.namespace), j.keep(f.pod)}}
+	if f.number == 0 {
+		f.number = int32(len(j.numbers) + 1)
+		j.numbers[set.podName] = f.number
+	}
+	j.numbered = append(j.numbered, make([]*podSet, max(int(f.number)+1-len(j.numbered), 0))...)
+	j.pods[set.podName], j.numbered[f.number] = set, set
+	return set
 }
 
 func (j *joiner) podInfo(f fact) {
@@ -101,8 +119,7 @@ func (j *joiner) podInfo(f fact) {
 	}
 	set := j.podOf(f.fields)
 	if set == nil {
-		set = &podSet{podName: podName{j.keep(f.cluster), j.keep(f.namespace), j.keep(f.pod)}}
-		j.pods[set.podName] = set
+		set = j.addPods(f.fields)
 	}
 	p := set.find(f.uid, f.first())
 	if p == nil || p.uid != f.uid {

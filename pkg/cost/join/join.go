@@ -90,6 +90,7 @@ type joiner struct {
 	stage stage
 
 	pods       map[podName]*podSet
+	numbered   []*podSet // by the reader's numbers
 	nodes      map[nodeName]*nodeSet
 	owners     map[ownerName]owner
 	namespaces map[namespaceName]*dims

@@ -23,6 +23,8 @@ type reader struct {
 	src  Source
 	opts Options
 	kept map[string]string
+	// numbers are of all names of pods that any hour knows, from 1 on.
+	numbers map[podName]int32
 
 	current series.Chunked // that is read, for one hour or several
 	shared  bool           // several
@@ -52,7 +54,7 @@ func (r *reader) parse(ls labels.Labels) *fields {
 
 func newReader(ctx context.Context, src Source, o Options) *reader {
 	o.ClusterLabel = cmp.Or(o.ClusterLabel, "cluster")
-	return &reader{ctx: ctx, src: src, opts: o, kept: map[string]string{}}
+	return &reader{ctx: ctx, src: src, opts: o, kept: map[string]string{}, numbers: map[podName]int32{}}
 }
 
 // keep is a copy of s that doesn't hold on to the labels s is from; equal strings share one.
@@ -221,6 +223,7 @@ type fields struct {
 	resource, phase, qos, priority, restartPolicy     string
 	provider, systemUUID, cpu, device, iface, gpu     string
 	hostNetwork                                       bool
+	number                                            int32 // of the pod's name, 0 if that isn't known
 }
 
 // read takes the fields of ls. What a scrape renamed to exported_ because the target's own labels had the name is meant.
