@@ -112,7 +112,7 @@ type shared struct {
 }
 
 func (p *process) shared() (*shared, error) {
-	s := &shared{machine: machine(p.logger)}
+	s := &shared{machine: machine(p.logger, p.cfg.runs("distributor") || p.cfg.runs("ingester"))}
 	if p.cfg.Distributor.MaxInflightBytes == 0 {
 		p.cfg.Distributor.MaxInflightBytes = config.Bytes(max(s.machine.Memory/8, 64<<20))
 	}
@@ -150,19 +150,19 @@ const (
 	cacheBytes     = 10 << 30
 )
 
-// gcPercent is how much garbage there may be beside what is in use. Most of what is in use are series, which stay for an
-// epoch, and writing makes little garbage: so collecting earlier than Go does by itself costs a twentieth of the CPU, and
-// saves a fourth of the memory.
+// gcPercent is how much garbage there may be beside what is in use, where samples are written. Most of what is in use are series, which
+// stay for an epoch, and writing makes little garbage: so collecting earlier than Go does by itself costs a twentieth of the CPU, and
+// saves a fourth of the memory. Merges, costs and queries make much garbage beside little that stays.
 const gcPercent = 40
 
 // machine finds what this process may use, and tells the runtime.
-func machine(logger *slog.Logger) tenant.Machine {
+func machine(logger *slog.Logger, writes bool) tenant.Machine {
 	m := tenant.Machine{Cores: runtime.GOMAXPROCS(0)}
 	provider := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)
 	if n, err := provider(); err == nil {
 		m.Memory = int64(n)
 	}
-	if os.Getenv("GOGC") == "" {
+	if writes && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	if _, err := memlimit.SetGoMemLimitWithOpts(memlimit.WithProvider(provider), memlimit.WithRatio(0.9)); err != nil {
