@@ -150,10 +150,13 @@ const (
 	cacheBytes     = 10 << 30
 )
 
-// gcPercent is how much garbage there may be beside what is in use, where samples are written. Most of what is in use are series, which
-// stay for an epoch, and writing makes little garbage: so collecting earlier than Go does by itself costs a twentieth of the CPU, and
-// saves a fourth of the memory. Merges, costs and queries make much garbage beside little that stays.
-const gcPercent = 40
+// How much garbage there may be beside what is in use. Where samples are written, most of what is in use are series, which stay for an
+// epoch, and writing makes little garbage: so collecting earlier than Go does by itself costs a twentieth of the CPU, and
+// saves a fourth of the memory. Elsewhere it is what lets the compactor count an hour of 10,000 nodes in 2 GiB.
+const (
+	gcWriting = 40
+	gcPercent = 50
+)
 
 // machine finds what this process may use, and tells the runtime.
 func machine(logger *slog.Logger, writes bool) tenant.Machine {
@@ -162,7 +165,11 @@ func machine(logger *slog.Logger, writes bool) tenant.Machine {
 	if n, err := provider(); err == nil {
 		m.Memory = int64(n)
 	}
-	if writes && os.Getenv("GOGC") == "" {
+	switch {
+	case os.Getenv("GOGC") != "":
+	case writes:
+		debug.SetGCPercent(gcWriting)
+	default:
 		debug.SetGCPercent(gcPercent)
 	}
 	if _, err := memlimit.SetGoMemLimitWithOpts(memlimit.WithProvider(provider), memlimit.WithRatio(0.9)); err != nil {

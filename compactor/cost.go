@@ -33,7 +33,7 @@ import (
 const (
 	hourWidth      = int64(time.Hour / time.Millisecond)
 	costBudget     = 5 * time.Minute // of all tenants together, between looks at merges; hours that were begun are finished
-	costRows       = 1 << 19         // of workloads, held in memory before a day's tables are written
+	costRows       = 1 << 18         // of workloads, held in memory before a day's tables are written
 	costTogether   = 1 << 16         // of workloads, in hours that are counted in one pass
 	costCache      = 64 << 20        // bytes of blocks and cubes kept while a tenant's hours are counted
 	freezeAhead    = 24 * time.Hour  // before retention takes the blocks of an hour; at most a quarter of the retention
