@@ -220,8 +220,12 @@ kube_pod_container_info{namespace="gpu",pod="dcgm",uid="2",container="exporter"}
 DCGM_FI_PROF_GR_ENGINE_ACTIVE{UUID="GPU-1",exported_namespace="x",exported_pod="p",exported_container="c",namespace="gpu",pod="dcgm",container="exporter"} -1h..2h=0.5
 DCGM_FI_PROF_GR_ENGINE_ACTIVE{UUID="GPU-2",exported_namespace="x",exported_pod="p",exported_container="c",namespace="gpu",pod="dcgm",container="exporter"} 30m..2h=0.25
 DCGM_FI_PROF_GR_ENGINE_ACTIVE{UUID="GPU-3",namespace="gpu",pod="dcgm",container="exporter"} -1h..2h=1
+DCGM_FI_PROF_GR_ENGINE_ACTIVE{UUID="GPU-4",namespace="gpu",pod="unseen",container="exporter"} -1h..2h=0
 DCGM_FI_DEV_GPU_UTIL{UUID="GPU-1",exported_namespace="x",exported_pod="p",exported_container="c"} -1h..2h=99
 `).hour(Options{})
+	if slices.ContainsFunc(h.Warnings, func(w cost.Warning) bool { return w.Name == UsageWithoutPod }) {
+		t.Errorf("a GPU that nobody has is usage: %+v", h.Warnings)
+	}
 	want := cost.Held{Used: 1350_000_000, Unused: 2250_000_000, Unknown: 3600_000_000, Request: 7200_000_000}
 	if len(h.Workloads) != 2 || h.Workloads[0].GPU != (cost.Held{}) || h.Workloads[1].GPU != want || h.Workloads[1].GPUKnown != 1800_000 {
 		t.Errorf("got %+v", text(h))

@@ -144,15 +144,15 @@ func (j *joiner) count(w window, m usageOf) (map[groupKey]int32, error) {
 	return counts, err
 }
 
-// leaveOut warns of a series whose pod nobody knows, if it has samples: that chunks may reach into the range must not show.
+// leaveOut warns of a series whose pod nobody knows, if it tells of any usage: that chunks may reach into the range must not show, and a GPU
+// that nobody has is told of with the name of its exporter's pod.
 func (j *joiner) leaveOut(w window, c series.Chunked) error {
 	f := &j.fields
 	if f.pod == "" || j.podOf(f) != nil {
 		return nil
 	}
-	w.most = 1
 	err := j.decode(c, w)
-	if len(j.runs) > 0 {
+	if slices.ContainsFunc(j.runs, func(r quantity.Run) bool { return r.V > 0 }) {
 		j.warnings.add(UsageWithoutPod, f.cluster, podName{f.cluster, f.namespace, f.pod}.String())
 	}
 	return err
