@@ -224,6 +224,7 @@ func TestCostsTellWhereTheyAre(t *testing.T) {
 		"by=namespace&" + window(costBegin, costBegin+day):                     "rollups=24, cubes=0, samples=0",
 		"by=pod&limit=2&" + window(costBegin+hour, costBegin+4*hour):           "rollups=0, cubes=3, samples=0",
 		"by=pod&step=day&" + window(costBegin+23*hour, costBegin+26*hour):      "rollups=0, cubes=1, samples=2",
+		"by=pod&" + window(costBegin+day+hour/2, costBegin+day+2*hour):         "rollups=0, cubes=0, samples=2",
 		"by=zone&step=day&format=csv&" + window(costBegin, costBegin+day+hour): "rollups=24, cubes=0, samples=1",
 	} {
 		for range 2 {
@@ -243,7 +244,7 @@ func TestCostsTellWhereTheyAre(t *testing.T) {
 # TYPE varve_querier_cost_hours_total counter
 varve_querier_cost_hours_total{source="cubes"} 5
 varve_querier_cost_hours_total{source="rollups"} 72
-varve_querier_cost_hours_total{source="samples"} 6
+varve_querier_cost_hours_total{source="samples"} 10
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "varve_querier_cost_hours_total"); err != nil {
 		t.Error(err)

@@ -27,7 +27,7 @@ type wholeCosts struct {
 	hours costHours
 }
 
-// costHours is how many hours came from where.
+// costHours is how many hours came from where, parts of hours included.
 type costHours struct{ rollups, cubes, samples int64 }
 
 // String is for the header HoursHeader: a dictionary of RFC 8941.
@@ -37,7 +37,7 @@ func (h costHours) String() string {
 
 func (p *costPlan) hours() (h costHours) {
 	for _, s := range p.stretches {
-		switch n := (s.to - s.from) / hourMillis; s.level {
+		switch n := (hourOf(s.to-1)-hourOf(s.from))/hourMillis + 1; s.level {
 		case "":
 			h.samples += n
 		case cube.HourLevel:
