@@ -120,7 +120,7 @@ func truthOf(c *sim.Cluster, from, to int64) map[string]*big.Rat {
 	return sums
 }
 
-// compareTruth compares a report with the truth. A total that isn't the truth's to a millionth is an error.
+// compareTruth compares a report with the truth. What isn't the truth's to a millionth is an error.
 func compareTruth(c *sim.Cluster, from, to int64, report *costReport) (*table, error) {
 	want := truthOf(c, from, to)
 	got, err := report.sums()
@@ -140,8 +140,8 @@ func compareTruth(c *sim.Cluster, from, to int64, report *costReport) (*table, e
 		w, _ := want[name].Float64()
 		diff, _ := new(big.Rat).Sub(got[name], want[name]).Float64()
 		t.add(name, figures{"report": r, "truth": w, "ppm": diff / w * 1e6})
-		if name == "total" && math.Abs(diff) > w/1e6 {
-			return t, fmt.Errorf("the total is %s, the truth %f", report.Total, w)
+		if math.Abs(diff) > w/1e6 {
+			return t, fmt.Errorf("%s is %f, the truth %f", name, r, w)
 		}
 	}
 	return t, nil

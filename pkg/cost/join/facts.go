@@ -42,8 +42,8 @@ func (j *joiner) readPods() error {
 		fn     func(*pod, fact)
 	}{
 		{"kube_pod_created", first, func(p *pod, f fact) { p.at.created = millis(f.last()) }},
-		{"kube_pod_start_time", first, func(p *pod, f fact) { p.at.started = millis(f.last()) }},
-		{"kube_pod_status_scheduled_time", first, func(p *pod, f fact) { p.at.scheduled = millis(f.last()) }},
+		{"kube_pod_start_time", once, func(p *pod, f fact) { p.at.started = millis(f.last()) }},
+		{"kube_pod_status_scheduled_time", once, func(p *pod, f fact) { p.at.scheduled = millis(f.last()) }},
 		{"kube_pod_completion_time", wide, func(p *pod, f fact) { p.at.completed = max(p.at.completed, millis(f.last())) }},
 		{"kube_pod_overhead_cpu_cores", near, func(p *pod, f fact) { p.overheadCPU = append(p.overheadCPU, levelLane(f, 1000)) }},
 		{"kube_pod_overhead_memory_bytes", near, func(p *pod, f fact) { p.overheadRM = append(p.overheadRM, levelLane(f, 1)) }},

@@ -100,11 +100,13 @@ type extent struct {
 	most   int64 // so many samples with a value, 0 for all
 }
 
-// What doesn't change needs one sample; lives are read from farther away than the rest, so that gaps are seen from both sides.
+// What doesn't change needs one sample; lives are read from farther away than the rest, so that gaps are seen from both sides. When a pod got its
+// node is read as far as the node is: else it seems to be on it from its creation on.
 var (
 	first = extent{nearMargin, 1}
 	near  = extent{nearMargin, 0}
 	wide  = extent{factMargin, 0}
+	once  = extent{factMargin, 1}
 )
 
 // around is the hour and so much before and after it.

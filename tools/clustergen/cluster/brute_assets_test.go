@@ -36,7 +36,7 @@ func TestObservedAssetsAreWhatSamplesSay(t *testing.T) {
 				in := Span{at, at + hour}
 				truth := c.Truth(at)
 				for _, n := range truth.Nodes {
-					b.checkNode(t, c, n, in)
+					b.checkNode(t, n, in)
 				}
 				for i := range c.Volumes {
 					b.checkVolume(t, &c.Volumes[i], c, truth, in)
@@ -51,35 +51,41 @@ func TestObservedAssetsAreWhatSamplesSay(t *testing.T) {
 	}
 }
 
-func (b *brute) checkNode(t *testing.T, c *Cluster, n NodeTruth, in Span) {
+func (b *brute) checkNode(t *testing.T, n NodeTruth, in Span) {
 	t.Helper()
+	i := slices.IndexFunc(b.Nodes, func(o Node) bool { return o.Name == n.Name && o.ProviderID == n.Provider })
+	if got := b.node(&b.Nodes[i]).clip(in).length(); got != n.Observed.Up {
+		t.Errorf("%s is up for %d ms, samples say %d", n.Provider, n.Observed.Up, got)
+	}
+}
+
+// node is how long one was up: until the next of its name was.
+func (b *brute) node(n *Node) Span {
 	life := func(provider string) Span {
 		info := b.find("kube_node_info", "", "node", n.Name, "provider_id", provider)
 		s := seen(info, Span{0, Forever})
 		for _, x := range b.find("kube_node_created", "", "node", n.Name) {
-			if created := int64(x.V*1000 + 0.5); rank(x) == 0 && created < s.From && s.From-created <= b.bridge && b.created(c, provider) == created {
+			if created := int64(x.V*1000 + 0.5); rank(x) == 0 && created < s.From && s.From-created <= b.bridge && b.created(provider) == created {
 				s.From = created
 			}
 		}
 		return s
 	}
-	up := life(n.Provider)
-	for i := range c.Nodes {
-		if o := &c.Nodes[i]; o.Name == n.Name && o.ProviderID != n.Provider {
+	up := life(n.ProviderID)
+	for i := range b.Nodes {
+		if o := &b.Nodes[i]; o.Name == n.Name && o.ProviderID != n.ProviderID {
 			if other := life(o.ProviderID); other.From > up.From && !other.empty() {
 				up.To = min(up.To, other.From)
 			}
 		}
 	}
-	if got := up.clip(in).length(); got != n.Observed.Up {
-		t.Errorf("%s is up for %d ms, samples say %d", n.Provider, n.Observed.Up, got)
-	}
+	return up
 }
 
 // created is the one fact that samples don't tell: which of a name's nodes was created when. Here only to find it among them.
-func (b *brute) created(c *Cluster, provider string) int64 {
-	i := slices.IndexFunc(c.Nodes, func(n Node) bool { return n.ProviderID == provider })
-	return c.Nodes[i].From
+func (b *brute) created(provider string) int64 {
+	i := slices.IndexFunc(b.Nodes, func(n Node) bool { return n.ProviderID == provider })
+	return b.Nodes[i].From
 }
 
 func (b *brute) checkVolume(t *testing.T, v *Volume, c *Cluster, truth *Truth, in Span) {

@@ -14,7 +14,9 @@ import (
 // brute reads what clusters' series say by the rules of Truth, the simple way: at each time at which anything may change, it looks at all
 // samples. It knows nothing of descriptions.
 type brute struct {
+	*Cluster
 	bridge int64
+	lives  map[string]Span               // of pods, that were asked for
 	all    map[string]map[string][]*told // by metric, and by the pod's uid, "" if it tells none
 }
 
@@ -24,7 +26,7 @@ type told struct {
 }
 
 func newBrute(c *Cluster) *brute {
-	b := &brute{bridge: 5 * minute, all: map[string]map[string][]*told{}}
+	b := &brute{Cluster: c, bridge: 5 * minute, lives: map[string]Span{}, all: map[string]map[string][]*told{}}
 	for s := range c.Series(c.From, c.To) {
 		if r := s.Labels.Get("prometheus_replica"); r != "" && r != c.Scrape.Scrapers[0].Replica {
 			continue
@@ -86,8 +88,27 @@ func (b *brute) at(samples []Sample, t int64) (float64, bool) {
 	return 0, false
 }
 
-// pod is its life.
+// pod is its life, within that of its node.
 func (b *brute) pod(uid string) Span {
+	if life, ok := b.lives[uid]; ok {
+		return life
+	}
+	life, on := b.lived(uid), Span{}
+	for _, info := range b.all["kube_pod_info"][uid] {
+		for i := range b.Nodes {
+			if n := &b.Nodes[i]; n.Name == info.labels.Get("node") {
+				if up := b.node(n).clip(life); up.length() > on.length() {
+					on = up
+				}
+			}
+		}
+	}
+	b.lives[uid] = on
+	return on
+}
+
+// lived is the life of a pod as its own series tell.
+func (b *brute) lived(uid string) Span {
 	scheduled := b.find("kube_pod_status_scheduled_time", uid)
 	if len(scheduled) == 0 {
 		return Span{}

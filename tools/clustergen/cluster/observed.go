@@ -7,6 +7,7 @@ type observer struct {
 	*Cluster
 	hour  Span
 	grids map[sourceKey]*grid
+	ups   map[*Node]Span // how long those were up that were asked for
 }
 
 // grid of a target; nil if there is no job.
@@ -114,8 +115,18 @@ func (g *grid) told(s Shape, h heldSpan) []piece {
 	return out
 }
 
-// lived is a pod's life as it is seen: from its scheduled time to its completion time, its last marker, or its last scrape.
+// lived is a pod's life as it is seen: from its scheduled time to its completion time, its last marker, or its last scrape, within that of its
+// node.
 func (o *observer) lived(p *Pod) Span {
+	s := o.shown(p)
+	if s.empty() {
+		return Span{}
+	}
+	return s.clip(o.up(&o.Nodes[p.Node]))
+}
+
+// shown is lived by the pod's own series.
+func (o *observer) shown(p *Pod) Span {
 	g := o.grid(stateMetrics, o.shard(p.UID))
 	if g == nil || p.Node < 0 || p.Scheduled == 0 {
 		return Span{}
@@ -139,7 +150,7 @@ func (o *observer) alive(p *Pod) []piece {
 	return within([]piece{{o.lived(p), 1}}, o.hour)
 }
 
-// requested is a request or limit of a pod as told while it is alive. The first scrape tells back to the begin, if a bridge reaches so far.
+// requested is a request or limit of a pod as told while it is alive. The first scrape tells back to the life's begin, if a bridge reaches so far.
 func (o *observer) requested(p *Pod, s Shape) []piece {
 	g := o.grid(stateMetrics, o.shard(p.UID))
 	if g == nil || !s.Set() {
@@ -147,10 +158,11 @@ func (o *observer) requested(p *Pod, s Shape) []piece {
 	}
 	told := o.around(g, s, p.life())
 	first, _ := g.first(p.life())
-	if len(told) > 0 && told[0].From == first && first > p.Scheduled && first-p.Scheduled <= g.bridge() {
-		told[0].From = p.Scheduled
+	life := o.lived(p)
+	if len(told) > 0 && told[0].From == first && first > life.From && first-life.From <= g.bridge() {
+		told[0].From = life.From
 	}
-	return within(told, o.lived(p).clip(o.hour))
+	return within(told, life.clip(o.hour))
 }
 
 // cpu are the slopes of a container's runs.
@@ -263,12 +275,12 @@ func (o *observer) busy(p *Pod, c *Container) []piece {
 	return out
 }
 
-// node is up from its creation, or the first scrape that has it if that is more than a bridge later, to its last marker, or until
-// the next node of its name was created.
-func (o *observer) node(n *Node) NodeTruth {
-	t := NodeTruth{Name: n.Name, Provider: n.ProviderID}
-	real := n.clip(o.hour)
-	t.Real = n.uptime(real.length(), real.length())
+// up is from the node's creation, or the first scrape that has it if that is more than a bridge later, to its last marker, or until the next node
+// of its name was created.
+func (o *observer) up(n *Node) Span {
+	if up, ok := o.ups[n]; ok {
+		return up
+	}
 	g := o.grid(stateMetrics, o.shard(n.Name))
 	up := created(g, n.Span)
 	for i := range o.Nodes {
@@ -278,8 +290,17 @@ func (o *observer) node(n *Node) NodeTruth {
 			}
 		}
 	}
+	o.ups[n] = up
+	return up
+}
+
+func (o *observer) node(n *Node) NodeTruth {
+	t := NodeTruth{Name: n.Name, Provider: n.ProviderID}
+	real := n.clip(o.hour)
+	t.Real = n.uptime(real.length(), real.length())
+	g := o.grid(stateMetrics, o.shard(n.Name))
 	known := int64(0)
-	up = up.clip(o.hour)
+	up := o.up(n).clip(o.hour)
 	if !up.empty() {
 		for _, h := range g.holds(n.Span, o.hour) {
 			known += Span{h.first, h.end}.clip(up).length()

@@ -16,8 +16,8 @@ const PodContainer = "__pod__"
 // max(5 min, 4 × interval of the job).
 //   - A gauge has the value of the latest scrape, until its marker, or until that scrape is a bridge old.
 //   - A pod is alive from its scheduled time to its completion time, if it was scraped since; else to its last marker, or its last scrape
-//     if there is none. One that was never scraped while it had a node doesn't exist. Its first scrape tells back to the scheduled
-//     time, if a bridge reaches so far. Gaps of scrapes don't end a life, but requests are unknown in them, and count as 0.
+//     if there is none; and only while its node is up. One that was never scraped while it had a node doesn't exist. Its first scrape tells back
+//     to its life's begin, if a bridge reaches so far. Gaps of scrapes don't end a life, but requests are unknown in them, and count as 0.
 //   - CPU increases evenly between two scrapes of a run at most a bridge apart, marker or not, and between the run's start and its
 //     first scrape if they are. Between others usage is unknown. The increase is rounded down to core-microseconds where it is asked
 //     for: at the ends of the hour, of the pod's life, and where the request changes.
@@ -87,7 +87,7 @@ type Shared struct {
 
 // Truth of the hour that begins at a time. Things that are not in it in either way have no row.
 func (c *Cluster) Truth(start int64) *Truth {
-	o := &observer{Cluster: c, hour: Span{start, start + hour}, grids: map[sourceKey]*grid{}}
+	o := &observer{Cluster: c, hour: Span{start, start + hour}, grids: map[sourceKey]*grid{}, ups: map[*Node]Span{}}
 	t := &Truth{Hour: start}
 	for i := range c.Pods {
 		if p := &c.Pods[i]; p.Node >= 0 && !p.life().clip(o.hour).empty() || o.ends(p) {
