@@ -42,6 +42,7 @@ type Builder struct {
 	sums     sums
 	entries  map[entryKey]*entry
 	bills    []money.Amount // what assets cost in each step
+	traffic  classless
 	spans    [][2]int64
 	warnings []Warning
 	rates    map[ratesKey]*rates
@@ -59,8 +60,8 @@ type group struct {
 	common bool
 }
 
-// spot is where a place goes.
-type spot struct{ place, key, cluster uint32 }
+// spot is where a place goes. node is the place whatever its traffic.
+type spot struct{ place, key, cluster, node uint32 }
 
 type lineKey struct {
 	step         uint32
@@ -93,6 +94,7 @@ type ratesKey struct{ at, prices uint32 }
 type rates struct {
 	price.Rates
 	overhead price.Rates
+	byClass  bool // traffic without a class may have the wrong price
 }
 
 // NewBuilder has no ledgers yet.
@@ -113,7 +115,7 @@ func NewBuilder(q Query, book *price.Book) (*Builder, error) {
 		keys: keys{numbers: map[string]uint32{}}, clusters: keys{numbers: map[string]uint32{}},
 		ofGroups: map[group]uint32{}, ofSpots: map[spot]uint32{}, rates: map[ratesKey]*rates{},
 		sums:    sums{cells: map[cell]int{}, assets: map[uint32]*AssetItem{}},
-		entries: map[entryKey]*entry{}, bills: make([]money.Amount, len(steps)),
+		traffic: classless{}, entries: map[entryKey]*entry{}, bills: make([]money.Amount, len(steps)),
 	}
 	for _, by := range q.By {
 		b.subject, b.place = append(b.subject, ofSubject(by)), append(b.place, ofPlace(by))
@@ -227,7 +229,10 @@ func (b *Builder) spot(place uint32) uint32 {
 	if !b.query.Sharing.ByNode || p.Kind != NodeClass {
 		p.Name, p.Provider = "", ""
 	}
-	i := index(&b.spots, spot{place: b.own.Place(p), key: b.keys.number(values), cluster: b.clusters.number([]string{p.Cluster})}, b.ofSpots)
+	at := spot{place: b.own.Place(p), key: b.keys.number(values), cluster: b.clusters.number([]string{p.Cluster})}
+	p.Traffic = ""
+	at.node = b.own.Place(p)
+	i := index(&b.spots, at, b.ofSpots)
 	b.ofPlaces[place] = i + 1
 	return i
 }
@@ -285,7 +290,9 @@ func newRates(p price.Prices, class *Class) *rates {
 	r := &rates{}
 	switch class.Kind {
 	case NodeClass:
-		r.Rates = p.Node(class, price.Size(class.Size))
+		if class.Traffic == "" {
+			r.Rates = p.Node(class, price.Size(class.Size))
+		}
 	case VolumeClass:
 		r.Rates = p.Volume(class)
 	case LoadBalancerClass:
@@ -294,7 +301,8 @@ func newRates(p price.Prices, class *Class) *rates {
 		r.Rates, percent = cluster, 0
 	}
 	if class.Kind == NodeClass || class.Kind == NowhereClass {
-		r.Received, r.Sent = p.Traffic(traffic{class, "received"}), p.Traffic(traffic{class, "sent"})
+		r.Received, r.Sent = p.Traffic(traffic{class, "received", class.Traffic}), p.Traffic(traffic{class, "sent", class.Traffic})
+		r.byClass = class.Traffic == "" && namesClass(p, class)
 	}
 	if percent > 0 {
 		r.overhead = r.Part(percent)
@@ -314,6 +322,33 @@ const BuiltInPrice = "built_in_price"
 
 // HoursMissing is the warning of hours of the window that no ledger told of.
 const HoursMissing = "hours_missing"
+
+// TrafficUnclassified is the warning of a cluster of whose traffic no byte has a class, while the price book has rules by class.
+const TrafficUnclassified = "traffic_unclassified"
+
+// classless are clusters with traffic that has to have a class, by name: whether any of it has one.
+type classless map[string]bool
+
+// see looks at what was used of a node.
+func (c classless) see(a *AssetItem, class *Class, r *rates) {
+	if a.Received.IsZero() && a.Sent.IsZero() {
+		return
+	}
+	if class.Traffic != "" {
+		c[class.Cluster] = true
+	} else if r.byClass {
+		c[class.Cluster] = c[class.Cluster]
+	}
+}
+
+func (c classless) warnings() (all []Warning) {
+	for cluster, classified := range c {
+		if !classified {
+			all = append(all, Warning{Name: TrafficUnclassified, Cluster: cluster, Count: 1, Example: "kubecost_pod_network_egress_bytes_total"})
+		}
+	}
+	return all
+}
 
 // cost is what the asset costs.
 func (a *AssetItem) cost(r *price.Rates) money.Amount {

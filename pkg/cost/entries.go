@@ -36,12 +36,12 @@ func (b *Builder) priceSums() {
 		rates := b.ratesOf(ratesKey{spot.place, b.period.prices})
 		own := entryKey{lineKey{b.period.step, kind, group.key, spot.key}, group.common && kind == Workloads, spot.cluster, 0}
 		if b.query.Sharing.ByNode {
-			own.node = spot.place
+			own.node = spot.node
 		}
-		b.entry(own).price(item, class.Kind, &rates.Rates)
+		b.entry(own).price(item, class, &rates.Rates)
 		if rates.overhead != (price.Rates{}) {
 			var extra entry
-			extra.price(item, class.Kind, &rates.overhead)
+			extra.price(item, class, &rates.overhead)
 			b.entry(entryKey{b.overhead(b.period.step, class.Cluster), false, spot.cluster, 0}).pools.add(&extra.pools)
 		}
 	}
@@ -49,6 +49,7 @@ func (b *Builder) priceSums() {
 		r := b.ratesOf(ratesKey{place, b.period.prices})
 		b.bills[b.period.step].Add(a.cost(&r.Rates))
 		b.bills[b.period.step].Add(a.cost(&r.overhead))
+		b.traffic.see(a, &b.own.PlaceOf(place).Class, r)
 	}
 	b.sums.empty()
 }
@@ -113,9 +114,13 @@ func (b *Builder) value(k lineKey, dimension int) string {
 	return b.keys.values[k.place][dimension]
 }
 
-// price adds what an item of the kind of class costs.
-func (e *entry) price(item *Item, kind ClassKind, r *price.Rates) {
+// price adds what an item of the class costs.
+func (e *entry) price(item *Item, class *Class, r *price.Rates) {
 	e.sum.add(item)
+	if i := class.Traffic.index(); i >= 0 {
+		of := &e.classified[i]
+		of[0], of[1] = of[0].Plus(item.Received), of[1].Plus(item.Sent)
+	}
 	e.sum.Amount = money.Quantity{}
 	for i, p := range item.parts() {
 		rate := [3]money.Rate{r.CPU, r.RAM, r.GPU}[i]
@@ -129,7 +134,7 @@ func (e *entry) price(item *Item, kind ClassKind, r *price.Rates) {
 	traffic := r.Received.Of(item.Received).Plus(r.Sent.Of(item.Sent))
 	e.used.Add(amount.Plus(traffic))
 	e.pools[poolNetwork].Add(traffic)
-	switch kind {
+	switch class.Kind {
 	case VolumeClass:
 		e.pools[poolStorage].Add(amount)
 		e.assets.Storage = e.assets.Storage.Plus(item.Amount)

@@ -89,6 +89,7 @@ type FleetBuilder struct {
 	book     *price.Book
 	steps    []int64
 	lines    map[string]*FleetLine
+	traffic  classless
 	warnings []Warning
 	classes  *Names
 	rates    map[fleetRates]*rates
@@ -117,7 +118,7 @@ func NewFleetBuilder(q FleetQuery, book *price.Book) (*FleetBuilder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &FleetBuilder{query: q, book: book, steps: steps, lines: map[string]*FleetLine{}, classes: NewNames(), rates: map[fleetRates]*rates{}}, nil
+	return &FleetBuilder{query: q, book: book, steps: steps, lines: map[string]*FleetLine{}, traffic: classless{}, classes: NewNames(), rates: map[fleetRates]*rates{}}, nil
 }
 
 // RollsUp tells whether a roll-up gives what its hours give.
@@ -143,6 +144,7 @@ func (b *FleetBuilder) Add(l *Ledger) error {
 		line.cost.Add(overhead)
 		line.overhead.Add(overhead)
 		line.Sum.add(a)
+		b.traffic.see(a, &place.Class, rates)
 		if b.query.By == ByAsset {
 			line.Namespace, line.Claim = subject.Namespace, subject.Pod
 		}
@@ -183,6 +185,7 @@ func (b *FleetBuilder) line(step uint32, place *Place) *FleetLine {
 	case ByCluster:
 		of = Place{Class: Class{Kind: place.Kind, Cluster: place.Cluster}}
 	}
+	of.Traffic = "" // it is on the node
 	key := of.appendKey([]byte{byte(step >> 24), byte(step >> 16), byte(step >> 8), byte(step)})
 	if b.lines[string(key)] == nil {
 		b.lines[string(key)] = &FleetLine{From: Time(b.steps[step]), Place: of, key: key}
@@ -219,6 +222,6 @@ func (b *FleetBuilder) Fleet() *Fleet {
 		l.Overhead = money.RoundAgainst(cost, []money.Amount{l.overhead, l.cost.Minus(l.overhead)})[0]
 	}
 	f.Hash = f.hash(b.query, b.book.Text())
-	f.Warnings = addWarnings(b.warnings)
+	f.Warnings = addWarnings(append(b.warnings, b.traffic.warnings()...))
 	return f
 }

@@ -1,5 +1,11 @@
 package cost
 
+import (
+	"slices"
+
+	"github.com/varve-io/varve/pkg/cost/price"
+)
+
 // Units of quantities. All of them are integers.
 //
 //	CPU, GPU      core-microseconds, GPU-microseconds
@@ -53,7 +59,8 @@ const PodContainer = "__pod__"
 type Workload struct {
 	Owner
 	Container      string
-	Node, Provider string // the node's name and provider ID
+	Class          TrafficClass // of a row that has nothing but bytes of that class
+	Node, Provider string       // the node's name and provider ID
 	From, To       int64
 	Alive          int64 // milliseconds in [From, To) in which it held its resources
 	CPU, RAM, GPU  Held
@@ -76,8 +83,30 @@ type Held struct {
 	Limit   int64 // ∫limit while there is one
 }
 
-// Network are bytes received and sent, by class where the metrics have one ("" where not).
+// Network are bytes received and sent. Those of a class are in a row of their own.
 type Network struct{ Received, Sent int64 }
+
+// TrafficClass is where the other end of traffic is, as far as metrics tell; "" where they don't.
+type TrafficClass string
+
+// Classes of traffic.
+const (
+	Internet    TrafficClass = price.Internet
+	CrossRegion TrafficClass = price.CrossRegion
+	CrossZone   TrafficClass = price.CrossZone
+	InZone      TrafficClass = price.InZone
+)
+
+// TrafficClasses are all classes, in the order of reports.
+func TrafficClasses() [4]TrafficClass {
+	return [4]TrafficClass{Internet, CrossRegion, CrossZone, InZone}
+}
+
+// index is the class's place in TrafficClasses, -1 if it is none of them.
+func (c TrafficClass) index() int {
+	all := TrafficClasses()
+	return slices.Index(all[:], c)
+}
 
 // Disk are bytes read from and written to the container's file system.
 type Disk struct{ Read, Written int64 }

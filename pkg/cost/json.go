@@ -212,8 +212,14 @@ var quantityNames = [3][5]string{
 	{"gpu_microseconds_used", "gpu_microseconds_unused", "gpu_microseconds_usage_unknown", "gpu_microseconds_requested", "gpu_microseconds_overcommit"},
 }
 
+// classQuantityNames are those of bytes received and sent, by class; what no class has is what they leave of all.
+var classQuantityNames = [2][4]string{
+	{"network_received_bytes_internet", "network_received_bytes_cross_region", "network_received_bytes_cross_zone", "network_received_bytes_in_zone"},
+	{"network_sent_bytes_internet", "network_sent_bytes_cross_region", "network_sent_bytes_cross_zone", "network_sent_bytes_in_zone"},
+}
+
 // lineQuantities is how many quantities a line has.
-const lineQuantities = 23
+const lineQuantities = 31
 
 // quantities are what the line's money is for, and what is no money, in the order of columns.
 func (l *Line) quantities() (all [lineQuantities]namedQuantity) {
@@ -229,6 +235,10 @@ func (l *Line) quantities() (all [lineQuantities]namedQuantity) {
 		{"container_milliseconds", money.Units(l.Sum.Alive)},
 	} {
 		all[15+i] = q
+	}
+	for i, c := range l.Classified {
+		all[23+i] = namedQuantity{classQuantityNames[0][i], c[0]}
+		all[27+i] = namedQuantity{classQuantityNames[1][i], c[1]}
 	}
 	return all
 }

@@ -52,10 +52,11 @@ type law struct {
 
 // stay is a row of a node and all that is held of it.
 type stay struct {
-	node  *Node
-	items []Item
-	held  [3][][3]int64 // by resource, for each item
-	used  Traffic
+	node    *Node
+	items   []Item
+	classes []TrafficClass // of each item
+	held    [3][][3]int64  // by resource, for each item
+	used    Traffic        // that has no class
 }
 
 type nodeKey struct{ cluster, name string }
@@ -107,7 +108,10 @@ func (s *stay) take(m Method, names *Names, w Workload) {
 	for r, held := range []*Held{&w.CPU, &w.RAM, &w.GPU} {
 		s.held[r] = append(s.held[r], m.holding(held))
 	}
-	s.used.add(&item.Traffic)
+	s.classes = append(s.classes, w.Class)
+	if w.Class == "" {
+		s.used.add(&item.Traffic)
+	}
 }
 
 // item has all of the workload but what it holds.
@@ -129,7 +133,7 @@ func (l *law) homeless(w *Workload) {
 	var s stay
 	s.take(l.method, l.names, *w)
 	item := &s.items[0]
-	item.Place = l.names.Place(Place{Class: Class{Kind: NowhereClass, Cluster: w.Cluster}})
+	item.Place = l.names.Place(Place{Class: Class{Kind: NowhereClass, Cluster: w.Cluster, Traffic: w.Class}})
 	for r, p := range item.parts() {
 		for _, held := range s.held[r][0] {
 			p.Over = p.Over.Plus(money.Units(held))
@@ -194,8 +198,15 @@ func (l *law) node(s *stay) error {
 		l.warn(Overcommitted, n.Cluster, n.Name)
 	}
 	for i := range s.items {
-		s.items[i].Place = place
-		l.collector.add(&s.items[i])
+		item := &s.items[i]
+		item.Place = place
+		if class := s.classes[i]; class != "" {
+			of := n.place()
+			of.Traffic = class
+			item.Place = l.names.Place(of)
+			l.collector.addAsset(&AssetItem{Subject: subject, Place: item.Place, Traffic: item.Traffic})
+		}
+		l.collector.add(item)
 	}
 	for _, item := range []*Item{&idle, &system, &unknown} {
 		if !item.empty() {

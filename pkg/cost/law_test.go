@@ -76,7 +76,11 @@ func anyWorkload(t *rapid.T, from int64, cluster string, i int) cost.Workload {
 		Node: rapid.SampledFrom([]string{"n0", "n1", "n2"}).Draw(t, "node"), Provider: rapid.SampledFrom([]string{"", "p1"}).Draw(t, "provider"),
 		From: from + min(a, b), To: from + max(a, b),
 	}
+	w.Class = rapid.SampledFrom([]cost.TrafficClass{"", "", "", cost.Internet, cost.CrossRegion, cost.CrossZone, cost.InZone}).Draw(t, "class")
 	for _, held := range []*cost.Held{&w.CPU, &w.RAM, &w.GPU} {
+		if w.Class != "" {
+			break
+		}
 		amount := rapid.OneOf(rapid.Int64Range(0, 10), rapid.Int64Range(0, 14_400_000_000), rapid.Int64Range(0, 1e17))
 		*held = cost.Held{Used: amount.Draw(t, "used"), Unused: amount.Draw(t, "unused"), Unknown: amount.Draw(t, "unknown")}
 		held.Request = held.Unused + held.Unknown + held.Used/2
@@ -223,7 +227,7 @@ prices:
   - {match: {instance_type: type0}, node_hour: 0.333333333333}
   - {match: {zone: a}, cpu_core_hour: 0.031611, ram_gib_hour: 0.004237, gpu_hour: 0.95}
   volumes: [{gib_hour: 0.0001}]
-  network: [{match: {direction: sent, zone: b}, gib: 0.07}]
+  network: [{match: {class: internet}, gib: 0.09}, {match: {class: cross_zone, direction: received}, gib: 0.01}, {match: {direction: sent, zone: b}, gib: 0.07}]
   overheads: [{name: control plane, cluster_hour: 0.1}, {name: support, percent: 3.1415}]
   discounts: [{match: {spot: true}, percent: 33.3333}]
 - from: 2025-01-02T05:00:00Z

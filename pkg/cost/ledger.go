@@ -39,6 +39,7 @@ type Ledger struct {
 // Item is a quantity of one kind, subject and place, after scaling: what is billed and to whom.
 //
 //	Workloads on a node    CPU, RAM, GPU; Received, Sent, Read, Written; Alive and the times in which usage is known
+//	Traffic of a class     Received and Sent; the class is of the place
 //	Workloads of an asset  Amount of a volume's byte-seconds or of a load balancer's milliseconds
 //	Idle, System, Unknown  CPU, RAM, GPU in Unused; Amount of milliseconds for a node of unknown capacity
 //	Unmounted, Unattributed, Overhead   Amount
@@ -68,6 +69,15 @@ func (a *Assets) add(b *Assets) {
 
 // Traffic is bytes. Received and Sent are money where the price book has a price for them.
 type Traffic struct{ Received, Sent, Read, Written money.Quantity }
+
+// Classified are bytes received and sent, by place in TrafficClasses.
+type Classified [4][2]money.Quantity
+
+func (c *Classified) add(d *Classified) {
+	for i := range c {
+		c[i][0], c[i][1] = c[i][0].Plus(d[i][0]), c[i][1].Plus(d[i][1])
+	}
+}
 
 // AssetItem is what is paid for: a node's capacity, or an asset's quantity. The bill is the sum of these. Subject has the cluster, of a
 // volume or load balancer also the namespace, and a volume's claim as the Pod.

@@ -27,7 +27,8 @@ const (
 type Class struct {
 	Kind         ClassKind
 	Cluster      string
-	Type         string // the instance type, or a volume's storage class
+	Type         string       // the instance type, or a volume's storage class
+	Traffic      TrafficClass // of bytes that have one: they are where the node is
 	Region, Zone string
 	Spot         bool
 	Labels       Labels
@@ -108,7 +109,7 @@ func (p *Place) appendKey(b []byte) []byte {
 }
 
 func (c *Class) appendKey(b []byte) []byte {
-	b = appendStrings(b, string(c.Kind), c.Cluster, c.Type, c.Region, c.Zone, strconv.FormatBool(c.Spot))
+	b = appendStrings(b, string(c.Kind), c.Cluster, c.Type, string(c.Traffic), c.Region, c.Zone, strconv.FormatBool(c.Spot))
 	for _, size := range []int64{c.Size.CPU, c.Size.RAM, c.Size.GPU} {
 		for shift := 56; shift >= 0; shift -= 8 {
 			b = append(b, byte(size>>shift))

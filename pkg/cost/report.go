@@ -57,8 +57,9 @@ type Line struct {
 	Used, Unused, UsageUnknown, Shared         money.Nanos
 	CPU, RAM, GPU, Storage, Network, LB, Other money.Nanos
 
-	Sum    Item // quantities
-	Assets Assets
+	Sum        Item // quantities
+	Assets     Assets
+	Classified Classified // of Sum's traffic
 
 	pools                         amounts
 	used, unused, unknown, shared money.Amount
@@ -85,6 +86,7 @@ func (b *Builder) Report() (*Report, error) {
 	r.Residual = residual(b.bills, steps)
 	r.round(b.steps, steps)
 	r.Hash = b.hash(r, b.bills)
+	b.warnings = append(b.warnings, b.traffic.warnings()...)
 	if missing > 0 {
 		b.warnings = append(b.warnings, Warning{Name: HoursMissing, Count: missing})
 	}
@@ -133,6 +135,7 @@ func (l *Line) add(e *entry) {
 	l.shared.Add(e.shared)
 	l.Sum.add(&e.sum)
 	l.Assets.add(&e.assets)
+	l.Classified.add(&e.classified)
 }
 
 // residual is how far bills and lines of steps are apart.

@@ -68,7 +68,7 @@ func (m Mode) quantity() int {
 
 // weight is what the entry has of a line's quantity.
 func (e *entry) weight(quantity int) money.Amount {
-	all := (&Line{Sum: e.sum, Assets: e.assets}).quantities()
+	all := (&Line{Sum: e.sum, Assets: e.assets, Classified: e.classified}).quantities()
 	return money.Amount{all[quantity].value.Lo, all[quantity].value.Hi}
 }
 
@@ -114,6 +114,7 @@ type entry struct {
 	shared        money.Amount
 	sum           Item // quantities
 	assets        Assets
+	classified    Classified
 }
 
 // clear takes all money away.

@@ -42,6 +42,9 @@ func (h *Hour) validate() error {
 }
 
 func (w *Workload) validate() error {
+	if w.Class != "" && w.Class.index() < 0 {
+		return fmt.Errorf("there is no class of traffic %q", w.Class)
+	}
 	for _, h := range []*Held{&w.CPU, &w.RAM, &w.GPU} {
 		if err := notNegative("holding", h.Used, h.Unused, h.Unknown, h.Request, h.Limit); err != nil {
 			return err

@@ -49,6 +49,7 @@ func workloadTable() *table[cost.Workload] {
 		ownerColumns(func(r *row) *cost.Owner { return &r.Owner }),
 		[]column[row]{
 			text("container", func(r *row) *string { return &r.Container }),
+			text("traffic_class", func(r *row) *cost.TrafficClass { return &r.Class }),
 			text("node", func(r *row) *string { return &r.Node }),
 			text("provider_id", func(r *row) *string { return &r.Provider }),
 			instant("start_time", func(r *row) *int64 { return &r.From }),

@@ -73,6 +73,7 @@ func placeColumns[R any](at func(*R) *cost.Place) []column[R] {
 		text("class", func(r *R) *cost.ClassKind { return &at(r).Kind }),
 		text("class_cluster", func(r *R) *string { return &at(r).Cluster }),
 		text("class_type", func(r *R) *string { return &at(r).Type }),
+		text("traffic_class", func(r *R) *cost.TrafficClass { return &at(r).Traffic }),
 		text("region", func(r *R) *string { return &at(r).Region }),
 		text("zone", func(r *R) *string { return &at(r).Zone }),
 		flag("spot", func(r *R) *bool { return &at(r).Spot }),

@@ -39,13 +39,24 @@ type billCase struct {
 	series   string
 	want     []string // lines; of workloads used + unused + usage_unknown
 	total    string   // 0.1728 if it is ""
+	book     string   // billsBook if it is ""
 }
+
+const classesBook = `currency: EUR
+prices:
+- from: 2027-01-01
+  nodes: [{cpu_core_hour: 0.036, ram_gib_hour: 0.0036}]
+  network:
+  - {match: {direction: sent, class: internet}, gib: 0.64}
+  - {match: {class: cross_zone}, gib: 0.16}
+  - {match: {direction: sent, class: unclassified}, gib: 0.32}
+`
 
 // TestPitfallsInMoney goes from samples typed by hand to the printed report.
 func TestPitfallsInMoney(t *testing.T) {
 	for _, c := range bills {
 		t.Run(c.name, func(t *testing.T) {
-			got, total := printed(t, load(t, m1, c.series), c.by, max(c.hours, 1))
+			got, total := printed(t, load(t, m1, c.series), &c)
 			if d := cmp.Diff(c.want, got); d != "" {
 				t.Error(d)
 			}
@@ -61,13 +72,17 @@ func TestPitfallsInMoney(t *testing.T) {
 }
 
 // printed is the report's lines and total.
-func printed(t *testing.T, w *world, by string, hours int64) (out []string, total string) {
+func printed(t *testing.T, w *world, c *billCase) (out []string, total string) {
 	t.Helper()
-	book, err := price.Parse([]byte(billsBook))
+	prices := billsBook
+	if c.book != "" {
+		prices = c.book
+	}
+	book, err := price.Parse([]byte(prices))
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := cost.Query{From: begin, To: begin + hours*hourLength, By: strings.Split(by, ",")}
+	q := cost.Query{From: begin, To: begin + max(c.hours, 1)*hourLength, By: strings.Split(c.by, ",")}
 	b, err := cost.NewBuilder(q, book)
 	if err != nil {
 		t.Fatal(err)
@@ -209,6 +224,22 @@ container_network_transmit_bytes_total{namespace="x",pod="p",interface="veth12",
 container_network_transmit_bytes_total{namespace="x",pod="q",interface="eth0",id="/kubepods/pod2"} -1h..2h=0+1048576
 `,
 		want: []string{"p 2.25 + 0 + 0", "idle  0.1548", "system  0.018"},
+	},
+	{
+		// p sends 1 MiB a second: of it 1/4 over the internet and 1/2 to another zone, so 900/1024, 1800/1024 and without a class 900/1024 GiB: × 0.64, × 0.16
+		// and × 0.32 are 0.5625 + 0.28125 + 0.28125. What it receives from another zone costs 0.16, too: 900/1024 × 0.16 = 0.140625. q only has cAdvisor:
+		// 3600/1024 × 0.32 = 1.125.
+		name: "classes of traffic", by: "pod", total: "2.563425", book: classesBook,
+		series: `
+kube_pod_info{namespace="x",pod="p",uid="1",node="n1"} -1h..2h=1
+kube_pod_info{namespace="x",pod="q",uid="2",node="n1"} -1h..2h=1
+container_network_transmit_bytes_total{namespace="x",pod="p",interface="eth0",id="/kubepods/pod1"} -1h..2h=0+1048576
+container_network_transmit_bytes_total{namespace="x",pod="q",interface="eth0",id="/kubepods/pod2"} -1h..2h=0+1048576
+kubecost_pod_network_egress_bytes_total{namespace="x",pod_name="p",internet="true",same_region="false",same_zone="false"} -1h..2h=5+262144
+kubecost_pod_network_egress_bytes_total{namespace="x",pod_name="p",internet="false",same_region="true",same_zone="false"} -1h..2h=5+524288
+kubecost_pod_network_ingress_bytes_total{namespace="x",pod_name="p",internet="false",same_region="true",same_zone="false"} -1h..2h=5+262144
+`,
+		want: []string{"p 1.265625 + 0 + 0", "q 1.125 + 0 + 0", "idle  0.1548", "system  0.018"},
 	},
 	{
 		// Nobody exports the ReplicaSet and the Job any more. 1 core each.

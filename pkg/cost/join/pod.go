@@ -70,6 +70,7 @@ type container struct {
 	initCPU            []lane[quantity.Spread]
 	initRAM            []lane[quantity.Level]
 	cpuKnown, ramKnown []span
+	classified         *classified // nil if nobody says where its traffic went
 }
 
 // resource is an index.

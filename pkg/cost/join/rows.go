@@ -122,9 +122,13 @@ func (j *joiner) workloads(dst []cost.Workload, p *pod) []cost.Workload {
 	}
 	if p.extra != nil {
 		p.addExtra()
-		if extra := p.extra.workloads(nil, p, base); slices.ContainsFunc(extra, something) {
-			dst = append(dst, extra...)
+		extra := p.extra.workloads(nil, p, base)
+		keep := slices.ContainsFunc(extra, something)
+		rows := p.extra.classified.classify(extra)
+		if !keep && !slices.ContainsFunc(extra, something) {
+			rows = rows[len(extra):]
 		}
+		dst = append(dst, rows...)
 	}
 	return dst
 }
@@ -166,7 +170,7 @@ func (c *container) asked(s span) (out [resources]quantity.Bytes) {
 
 func compareWorkloads(a, b cost.Workload) int {
 	return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod),
-		cmp.Compare(a.UID, b.UID), cmp.Compare(a.Container, b.Container), cmp.Compare(a.From, b.From))
+		cmp.Compare(a.UID, b.UID), cmp.Compare(a.Container, b.Container), cmp.Compare(a.From, b.From), cmp.Compare(a.Class, b.Class))
 }
 
 func compareNodes(a, b cost.Node) int {

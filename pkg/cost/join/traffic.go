@@ -44,51 +44,71 @@ func (j *joiner) adder(of kind) func(groupKey, []source) error {
 			if len(p.segments) == 0 || len(sources) == 0 || k.container == cost.PodContainer && p.hostNetwork {
 				continue
 			}
-			add := j.addTraffic
-			if len(sources) == 1 {
-				add = j.addSoleTraffic
-			}
-			if err := add(of, p, k.container, sources, len(all) == 1); err != nil {
+			grown, c, err := j.grown(p, k.container, sources, len(all) == 1)
+			if err != nil {
 				return err
 			}
+			if c == nil {
+				continue
+			}
+			for i, s := range p.segments {
+				c.rows[i].traffic[of] += grown.in(s.span)
+			}
+			c.classified.addRest(of, &grown)
 		}
 		return nil
 	}
 }
 
-// addSoleTraffic adds what one source says. alone tells that no other pod of the name has sources.
-func (j *joiner) addSoleTraffic(of kind, p *pod, name string, sources []source, alone bool) error {
-	bridge, err := j.decodeUsage(sources[0].Chunked, true)
-	if err != nil || len(j.runs) == 0 {
-		return err
-	}
-	c := j.containerOf(p, name)
-	counter := quantity.Counter{Bridge: bridge, Start: j.start(p, c, sources[0], alone, j.runs[0].T), Unit: 1}
-	for i, s := range p.segments {
-		amount, _ := counter.Sum(j.runs, s.from, s.to)
-		c.rows[i].traffic[of] += amount
-	}
-	return nil
+// growth is how a counter grew, as one source says or several that are laid over each other.
+type growth struct {
+	counter quantity.Counter
+	runs    []quantity.Run
+	laid    bool
+	pieces  []quantity.Spread
 }
 
-// addTraffic lays several sources over each other.
-func (j *joiner) addTraffic(of kind, p *pod, name string, sources []source, alone bool) error {
-	var c *container
+// in is by how much it grew in a time. Times that are one after the other add up.
+func (g *growth) in(s span) (sum int64) {
+	if s.length() <= 0 {
+		return 0
+	}
+	if !g.laid {
+		sum, _ = g.counter.Sum(g.runs, s.from, s.to)
+		return sum
+	}
+	for _, piece := range g.pieces {
+		sum += piece.Clip(s.from, s.to).Amount()
+	}
+	return sum
+}
+
+// grown reads the counter of a pod's container; that is nil if there are no samples. alone tells that no other pod of the name has sources.
+// What it reads is valid until the next counter.
+func (j *joiner) grown(p *pod, name string, sources []source, alone bool) (g growth, c *container, err error) {
+	if len(sources) > 1 {
+		return j.laid(p, name, sources, alone)
+	}
+	bridge, err := j.decodeUsage(sources[0].Chunked, true)
+	if err != nil || len(j.runs) == 0 {
+		return g, nil, err
+	}
+	c = j.containerOf(p, name)
+	g.runs, g.counter = j.runs, quantity.Counter{Bridge: bridge, Start: j.start(p, c, sources[0], alone, j.runs[0].T), Unit: 1}
+	return g, c, nil
+}
+
+// laid lays several sources over each other.
+func (j *joiner) laid(p *pod, name string, sources []source, alone bool) (g growth, c *container, err error) {
 	lanes, err := lanesOf(j, &j.spreads, sources, func(dst []quantity.Spread, s source, bridge int64) []quantity.Spread {
 		c = j.containerOf(p, name)
 		start := j.start(p, c, s, alone, j.runs[0].T)
 		return quantity.Counter{Bridge: bridge, Start: start, Unit: 1}.Spreads(dst, j.runs)
 	})
 	if err != nil || c == nil {
-		return err
+		return g, nil, err
 	}
-	pieces := j.spreads.overlay(lanes)
-	for i, s := range p.segments {
-		for _, piece := range pieces {
-			c.rows[i].traffic[of] += piece.Clip(s.from, s.to).Amount()
-		}
-	}
-	return nil
+	return growth{laid: true, pieces: j.spreads.overlay(lanes)}, c, nil
 }
 
 // gpuAdder collects how busy the devices of containers are that asked for GPUs, from the first metric that tells.

@@ -33,7 +33,9 @@ type usageOf struct {
 	matchers []*labels.Matcher
 	// group is the container and part that a series is of; ok is false for what must not be counted.
 	group func(f *fields) (container, part string, ok bool)
-	add   func(groupKey, []source) error
+	// more reads what of the fields the metric has in labels of its own, nil if there is nothing.
+	more func(f *fields, ls labels.Labels)
+	add  func(groupKey, []source) error
 }
 
 // isContainer leaves out cgroups that are not one container: pods, slices, sandboxes.
@@ -48,14 +50,16 @@ func (j *joiner) readUsage() error {
 		return f.container, "", f.cpu == "" || f.cpu == "total"
 	}
 	for _, m := range []usageOf{
-		{"container_cpu_usage_seconds_total", isContainer, whole, j.addCPU},
-		{"container_memory_working_set_bytes", isContainer, whole, j.addRAM},
-		{"container_fs_reads_bytes_total", isContainer, byDevice, j.adder(read)},
-		{"container_fs_writes_bytes_total", isContainer, byDevice, j.adder(written)},
-		{"container_network_receive_bytes_total", isPod, byInterface, j.adder(received)},
-		{"container_network_transmit_bytes_total", isPod, byInterface, j.adder(sent)},
-		{"DCGM_FI_PROF_GR_ENGINE_ACTIVE", nil, byGPU, j.gpuAdder("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 1000)},
-		{"DCGM_FI_DEV_GPU_UTIL", nil, byGPU, j.gpuAdder("DCGM_FI_DEV_GPU_UTIL", 10)},
+		{metric: "container_cpu_usage_seconds_total", matchers: isContainer, group: whole, add: j.addCPU},
+		{metric: "container_memory_working_set_bytes", matchers: isContainer, group: whole, add: j.addRAM},
+		{metric: "container_fs_reads_bytes_total", matchers: isContainer, group: byDevice, add: j.adder(read)},
+		{metric: "container_fs_writes_bytes_total", matchers: isContainer, group: byDevice, add: j.adder(written)},
+		{metric: "kubecost_pod_network_ingress_bytes_total", matchers: isOfPod, group: byClass, more: readClass, add: j.classifier(received)},
+		{metric: "kubecost_pod_network_egress_bytes_total", matchers: isOfPod, group: byClass, more: readClass, add: j.classifier(sent)},
+		{metric: "container_network_receive_bytes_total", matchers: isPod, group: byInterface, add: j.adder(received)},
+		{metric: "container_network_transmit_bytes_total", matchers: isPod, group: byInterface, add: j.adder(sent)},
+		{metric: "DCGM_FI_PROF_GR_ENGINE_ACTIVE", group: byGPU, add: j.gpuAdder("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 1000)},
+		{metric: "DCGM_FI_DEV_GPU_UTIL", group: byGPU, add: j.gpuAdder("DCGM_FI_DEV_GPU_UTIL", 10)},
 	} {
 		if err := j.usage(m); err != nil {
 			return err
@@ -67,8 +71,9 @@ func (j *joiner) readUsage() error {
 // usage streams one metric, and calls add with all sources of each group.
 func (j *joiner) usage(m usageOf) error {
 	w := j.around(nearMargin)
-	counts, err := j.count(w, m)
-	if err != nil {
+	counts, none, err := j.count(w, m)
+	if none || err != nil {
+		j.stage.request++ // that other hours of the pass don't make either
 		return err
 	}
 	waiting := map[groupKey][]source{}
@@ -92,8 +97,11 @@ func (j *joiner) usage(m usageOf) error {
 	}
 	err = j.each(request{window: w, metric: m.metric, matchers: m.matchers, absent: absent, fn: func(c series.Chunked) error {
 		k, ok := j.group(m, c.Labels)
-		if !ok {
+		if !ok && m.more == nil {
 			return j.leaveOut(w, c)
+		}
+		if !ok { // the daemon may tell of pods that are gone, and the kubelet tells of the others, too
+			return nil
 		}
 		s := source{Chunked: c}
 		s.uid, s.run = cgroup(j.fields.id)
@@ -132,16 +140,17 @@ func (j *joiner) addAll(m usageOf, k groupKey, all []source) error {
 	return m.add(k, all)
 }
 
-// count says how many series each group has, from their labels.
-func (j *joiner) count(w window, m usageOf) (map[groupKey]int32, error) {
-	counts := map[groupKey]int32{}
-	err := j.each(request{window: w, metric: m.metric, matchers: m.matchers, labels: true, fn: func(c series.Chunked) error {
+// count says how many series each group has, from their labels, and whether there is none at all.
+func (j *joiner) count(w window, m usageOf) (counts map[groupKey]int32, none bool, err error) {
+	counts, none = map[groupKey]int32{}, true
+	err = j.each(request{window: w, metric: m.metric, matchers: m.matchers, labels: true, fn: func(c series.Chunked) error {
+		none = false
 		if k, ok := j.group(m, c.Labels); ok {
 			counts[j.keepKey(k)]++
 		}
 		return nil
 	}})
-	return counts, err
+	return counts, none, err
 }
 
 // leaveOut warns of a series whose pod nobody knows, if it tells of any usage: that chunks may reach into the range must not show, and a GPU
@@ -166,6 +175,9 @@ func (j *joiner) keepKey(k groupKey) groupKey {
 // group reads the fields; ok is false if the series is none of a known pod, or must not be counted.
 func (j *joiner) group(m usageOf, ls labels.Labels) (groupKey, bool) {
 	f := j.parse(ls)
+	if m.more != nil {
+		m.more(f, ls)
+	}
 	container, part, ok := m.group(f)
 	pods := j.podOf(f)
 	return groupKey{pods, container, part}, ok && pods != nil

@@ -1,6 +1,9 @@
 package price
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Match is what an asset must have: all fields, each with one of its patterns. An empty one matches all.
 type Match []Field
@@ -12,9 +15,28 @@ type Field struct {
 }
 
 // Subject is what rules are matched against. Attribute is the value of cluster, instance_type, region, zone, spot (true or false), class (of a volume),
-// direction (received or sent, of traffic), or else of the label of that name; "" if there is none.
+// direction (received or sent, of traffic; its class is one of TrafficClasses), or else of the label of that name; "" if there is none.
 type Subject interface {
 	Attribute(name string) string
+}
+
+// Classes of traffic, by where its other end is. Bytes of which nobody says that are unclassified.
+const (
+	Internet     = "internet"
+	CrossRegion  = "cross_region" // of the cloud, not over the internet
+	CrossZone    = "cross_zone"   // of the same region
+	InZone       = "in_zone"
+	Unclassified = "unclassified"
+)
+
+// TrafficClasses are all of them.
+func TrafficClasses() []string {
+	return []string{Internet, CrossRegion, CrossZone, InZone, Unclassified}
+}
+
+// names tells whether the match asks for the field.
+func (m Match) names(field string) bool {
+	return slices.ContainsFunc(m, func(f Field) bool { return f.Name == field })
 }
 
 func (m Match) of(s Subject) bool {

@@ -109,7 +109,7 @@ func (p *parser) list(n *yaml.Node, path string) error {
 		"nodes":          rules(p, &l.Nodes, (*Node).parse),
 		"volumes":        rules(p, &l.Volumes, flat("gib_hour")),
 		"load_balancers": rules(p, &l.LoadBalancers, flat("hour")),
-		"network":        rules(p, &l.Network, flat("gib")),
+		"network":        rules(p, &l.Network, traffic),
 		"overheads":      rules(p, &l.Overheads, (*Overhead).parse),
 		"discounts":      rules(p, &l.Discounts, (*Discount).parse),
 	})
@@ -178,6 +178,29 @@ func flat(name string) func(r *Flat, n *yaml.Node, path string) error {
 	}
 }
 
+// traffic reads a rule of network.
+func traffic(r *Flat, n *yaml.Node, path string) error {
+	if err := flat("gib")(r, n, path); err != nil {
+		return err
+	}
+	return r.Match.ofTraffic(n, path)
+}
+
+// ofTraffic refuses what no traffic has: a misspelt class would be no money.
+func (m Match) ofTraffic(n *yaml.Node, path string) error {
+	for field, known := range map[string][]string{"class": TrafficClasses(), "direction": {"received", "sent"}} {
+		for i := range m {
+			for _, pattern := range m[i].Patterns {
+				one := Field{Patterns: []string{pattern}}
+				if m[i].Name == field && !slices.ContainsFunc(known, one.of) {
+					return invalid(n, path+".match."+field, fmt.Errorf("there is no %q, but %s", pattern, strings.Join(known, ", ")))
+				}
+			}
+		}
+	}
+	return nil
+}
+
 func (r *Overhead) parse(n *yaml.Node, path string) error {
 	err := mapping(n, path, fields{
 		"name":         text(&r.Name),
@@ -199,7 +222,9 @@ func (r *Discount) parse(n *yaml.Node, path string) error {
 	}
 	r.On = Section(on)
 	switch r.On {
-	case "", Nodes, Volumes, LoadBalancers, Network:
+	case Network:
+		return r.Match.ofTraffic(n, path)
+	case "", Nodes, Volumes, LoadBalancers:
 		return nil
 	}
 	return invalid(n, path, fmt.Errorf("on is %q, and not nodes, volumes, load_balancers or network", on))

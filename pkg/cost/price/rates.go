@@ -92,6 +92,12 @@ func (p Prices) Traffic(s Subject) money.Rate {
 	return price.Rate(money.GiB, p.paid(Network, s))
 }
 
+// NamesClass tells whether the price of the traffic is that of a rule which asks for its class.
+func (p Prices) NamesClass(s Subject) bool {
+	rule, _ := p.rule(Network, s)
+	return rule != nil && rule.Match.names("class")
+}
+
 // Cluster is the rates of a cluster, and the part of all its rates that overheads add, at most all.
 func (p Prices) Cluster(s Subject) (Rates, money.Percent) {
 	var rates Rates
@@ -109,14 +115,23 @@ func (p Prices) Cluster(s Subject) (Rates, money.Percent) {
 }
 
 func (p Prices) flat(section Section, s Subject) (price money.Decimal, builtIn bool) {
+	if rule, builtIn := p.rule(section, s); rule != nil {
+		return rule.Price, builtIn
+	}
+	return 0, true
+}
+
+// rule is the first that matches, nil if none does.
+func (p Prices) rule(section Section, s Subject) (rule *Flat, builtIn bool) {
 	for _, l := range []*List{p.list, p.standard} {
-		for _, r := range l.section(section) {
-			if r.Match.of(s) {
-				return r.Price, l == p.standard
+		rules := l.section(section)
+		for i := range rules {
+			if rules[i].Match.of(s) {
+				return &rules[i], l == p.standard
 			}
 		}
 	}
-	return 0, true
+	return nil, true
 }
 
 func (l *List) section(s Section) []Flat {
