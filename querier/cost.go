@@ -96,7 +96,7 @@ func writeCostFailure(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, cost.ErrChanged):
 		writeError(w, http.StatusGone, "bad_data", err)
-	case errors.Is(err, cost.ErrPage), errors.Is(err, errCut):
+	case errors.Is(err, cost.ErrPage):
 		writeError(w, http.StatusBadRequest, "bad_data", err)
 	case errors.Is(err, cost.ErrTooLong):
 		writeError(w, http.StatusUnprocessableEntity, "execution", err)

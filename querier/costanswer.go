@@ -174,10 +174,12 @@ const tellEvery = 10 * time.Second
 func (r *costRequest) ledgers(ctx context.Context) iter.Seq2[*cost.Ledger, error] {
 	return func(yield func(*cost.Ledger, error) bool) {
 		begun := r.now()
-		last, window := begun, r.question.Query
+		last, window, warnings := begun, r.question.Query, proRata(r.plan.cut)
 		for l, err := range r.plan.ledgers(ctx) {
 			if err == nil {
 				err = ctx.Err()
+				l.Warnings = append(l.Warnings, warnings...)
+				warnings = nil
 			}
 			if !yield(l, err) || err != nil {
 				return

@@ -2,7 +2,6 @@ package querier
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -80,6 +79,7 @@ type costPlan struct {
 	question  *cost.Question
 	manifest  *cube.Manifest
 	stretches []stretch
+	cut       []int64 // hours that are taken pro rata
 }
 
 func (r costReader) plan(ctx context.Context, id tenant.ID, q *cost.Question, book *price.Book) (*costPlan, error) {
@@ -87,8 +87,8 @@ func (r costReader) plan(ctx context.Context, id tenant.ID, q *cost.Question, bo
 	if err != nil {
 		return nil, err
 	}
-	all, err := stretches(m, q, book)
-	return &costPlan{r, id, q, m, all}, err
+	all, cut := stretches(m, q, book)
+	return &costPlan{r, id, q, m, all, cut}, nil
 }
 
 // needsSamples tells whether hours are computed: then the answer may be another one at any time.
@@ -119,12 +119,9 @@ func (p *costPlan) ledgers(ctx context.Context) iter.Seq2[*cost.Ledger, error] {
 	}
 }
 
-// errCut is wrapped by errors about hours that can't be cut.
-var errCut = errors.New("samples of the hour are deleted, its cube can't be cut")
-
-// stretches divide the window: months and days where their roll-ups may be used, hours that are closed, and what is left. Parts of hours are in no
-// cube.
-func stretches(m *cube.Manifest, q *cost.Question, book *price.Book) (all []stretch, err error) {
+// stretches divide the window: months and days where their roll-ups may be used, hours that are closed, and what is left. Hours that are cut are
+// computed from samples while there are some.
+func stretches(m *cube.Manifest, q *cost.Question, book *price.Book) (all []stretch, cut []int64) {
 	labels := q.Query.LabelNames()
 	for at := q.Query.From; at < q.Query.To; {
 		next := stretch{"", at, q.Query.SlotEnd(at)}
@@ -137,9 +134,10 @@ func stretches(m *cube.Manifest, q *cost.Question, book *price.Book) (all []stre
 		case day == at && m.Has(cube.DayLevel, at) && q.RollsUp(book, at, at+dayMillis) && knowsLabels(m, at, at+dayMillis, labels):
 			next = stretch{cube.DayLevel, at, at + dayMillis}
 		case !isHour && isFrozen(m, at):
-			hour := hourOf(at)
-			return nil, fmt.Errorf("window and timezone: %s to %s cuts an hour: %w; ask for whole hours, from %s or %s",
-				cost.Time(at), cost.Time(next.to), errCut, cost.Time(hour), cost.Time(hour+hourMillis))
+			next.level = cube.HourLevel
+			if hour := hourOf(at); len(cut) == 0 || cut[len(cut)-1] != hour {
+				cut = append(cut, hour)
+			}
 		case isHour && m.Has(cube.HourLevel, at) && knowsLabels(m, at, at+hourMillis, labels):
 			next.level = cube.HourLevel
 		}
@@ -150,7 +148,7 @@ func stretches(m *cube.Manifest, q *cost.Question, book *price.Book) (all []stre
 		}
 		all = append(all, next)
 	}
-	return all, nil
+	return all, cut
 }
 
 // isFrozen tells whether samples of the hour of t are deleted, or will be soon.
@@ -223,17 +221,18 @@ func (r costReader) fromHours(ctx context.Context, m *cube.Manifest, q *cost.Que
 			case err != nil:
 				yield(nil, err)
 				return
-			case h.Start < s.from || h.Start >= s.to:
+			case h.Start+hourMillis <= s.from || h.Start >= s.to:
 				continue
 			}
-			l, err := q.Query.Method.Ledger(h, names)
-			if err == nil {
-				err = follows(s, next, l)
+			for l, err := range divided(h, &q.Query, s, names) {
+				if err == nil {
+					err = follows(s, next, l)
+				}
+				if !yield(l, err) || err != nil {
+					return
+				}
+				next = l.To
 			}
-			if !yield(l, err) || err != nil {
-				return
-			}
-			next = l.To
 		}
 		if next != s.to {
 			yield(nil, missing(s, next))

@@ -228,7 +228,6 @@ func TestCubesAreBelievedAsFarAsTheManifest(t *testing.T) {
 	}
 }
 
-// Frozen hours can't be counted again: a label that they lack is not a reason to look for samples that are gone.
 // The parts of an hour cost what the hour does, but for quantities that are rounded once in each row.
 func TestPartsOfAnHourCostTheHour(t *testing.T) {
 	s := newCostSite(t)
@@ -254,33 +253,7 @@ func TestPartsOfAnHourCostTheHour(t *testing.T) {
 	}
 }
 
-// Where samples are gone, an hour can't be cut; whole hours are still there.
-func TestFrozenHoursAreNotCut(t *testing.T) {
-	with := newCubes()
-	s := newCostSiteWith(t, with)
-	with.count(t, s, costBegin, 24, cube.Settings{ClusterLabel: "cluster"})
-	with.manifest.Days[0].Frozen = with.manifest.Days[0].Closed
-	for question, want := range map[string]int{
-		window(costBegin, costBegin+day) + "&step=day&timezone=Europe/Berlin":    http.StatusOK,
-		window(costBegin, costBegin+day) + "&timezone=Asia/Kolkata":              http.StatusOK,
-		window(costBegin, costBegin+day) + "&step=day&timezone=Asia/Kolkata":     http.StatusBadRequest,
-		window(costBegin+30*minute, costBegin+day):                               http.StatusBadRequest,
-		window(costBegin, costBegin+day+30*minute):                               http.StatusOK, // of samples
-		window(costBegin, costBegin+day) + "&timezone=Europe/Nowhere":            http.StatusBadRequest,
-		window(costBegin+1000, costBegin+day):                                    http.StatusBadRequest,
-		"window=2024-10-04,2024-10-05&timezone=America/St_Johns":                 http.StatusBadRequest,
-		"window=2024-10-04T02:00:00%2B02:00,2024-10-05&timezone=America/Halifax": http.StatusOK,
-	} {
-		code, body := s.send("GET", "/api/v1/cost/report?by=namespace&"+question, "", "")
-		if code != want {
-			t.Errorf("%s: %d, want %d: %.300s", question, code, want, body)
-		}
-		if code == http.StatusBadRequest && !strings.Contains(body, "ask for whole hours") && !strings.Contains(body, "timezone: ") && !strings.Contains(body, "whole minutes") {
-			t.Errorf("%s: %s", question, body)
-		}
-	}
-}
-
+// Frozen hours can't be counted again: a label that they lack is not a reason to look for samples that are gone.
 func TestFrozenHoursAreReadAsTheyAre(t *testing.T) {
 	with := newCubes()
 	s := newCostSiteWith(t, with)

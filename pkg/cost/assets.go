@@ -19,7 +19,7 @@ func (l *law) assets() error {
 	places := map[assetKey]uint32{}
 	for i := range l.hour.Assets {
 		a := &l.hour.Assets[i]
-		key := assetKey{a.Kind, a.Cluster, a.Name, a.From}
+		key := a.key()
 		place := l.names.Place(a.place())
 		rest[i] = a.Quantity
 		left[key], places[key] = &rest[i], place
@@ -28,7 +28,7 @@ func (l *law) assets() error {
 	}
 	for i := range l.hour.Shares {
 		s := &l.hour.Shares[i]
-		key := assetKey{s.Kind, s.Cluster, s.Asset, s.From}
+		key := s.key()
 		of := left[key]
 		if of == nil {
 			l.warn(ShareWithoutAsset, s.Cluster, s.Asset)
