@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/exemplar"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
@@ -64,11 +63,12 @@ func (s *scale) Push(p []byte, free func()) (series.Receipt, error) {
 		uses[n] = true
 		return nil
 	}
-	err = errors.Join(
-		b.Definitions(func(n series.Number, ls []labels.Label) error {
-			s.definitions[n] = len(labels.New(ls...).Bytes(nil))
-			return nil
-		}),
+	var defined series.Definitions
+	err = b.Definitions(&defined)
+	for i, n := range defined.Numbers {
+		s.definitions[n] = len(labelsOf(&defined, i).Bytes(nil))
+	}
+	err = errors.Join(err,
 		b.Histograms(func(h series.HistogramSample) error { s.histograms++; return use(h.Number) }),
 		b.Exemplars(func(n series.Number, _ exemplar.Exemplar) error { s.exemplars++; return use(n) }),
 		b.Metadata(func(m series.Metadata) error { s.families[m.Family] = true; return nil }),

@@ -175,9 +175,8 @@ func (r *request) drop(id uint32, replica uint16) uint32 {
 
 // addDefinition says in the batch what the entry's number stands for.
 func (r *request) addDefinition(p *part, id uint32, st standing, ls []labels.Label) error {
-	before := p.builder.Size()
-	p.builder.DefineLabels(st.series(), ls)
-	size := p.builder.Size() - before
+	size := p.builder.DefineLabels(st.series(), ls)
+	p.used += size
 	r.trail.at(id).setSize(st, size)
 	p.pending = append(p.pending, definition{id, st.number})
 	return errors.Join(r.writeOut(size), r.seriesMetadata(p, ls))

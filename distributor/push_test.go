@@ -57,15 +57,16 @@ func (k *keeper) take(batch []byte) error {
 		known = map[series.Number]string{}
 		k.known[b.Stream] = known
 	}
-	err = b.Definitions(func(n series.Number, ls []labels.Label) error {
-		s := labels.New(ls...).String()
+	var defined series.Definitions
+	err = b.Definitions(&defined)
+	for i, n := range defined.Numbers {
+		s := labelsOf(&defined, i).String()
 		if was, ok := known[n]; ok && was != s {
 			return fmt.Errorf("number %d was %s and is now %s", n, was, s)
 		}
 		known[n] = s
 		k.defined[s]++
-		return nil
-	})
+	}
 	for it := b.Floats(); err == nil; {
 		n, t, v, ok := it.Next()
 		if !ok {
@@ -78,6 +79,15 @@ func (k *keeper) take(batch []byte) error {
 		k.samples[fmt.Sprintf("%s@%d", s, t)] = v
 	}
 	return err
+}
+
+// labelsOf are the labels of the i-th number that is defined.
+func labelsOf(d *series.Definitions, i int) labels.Labels {
+	var b labels.ScratchBuilder
+	for _, place := range d.Labels(i) {
+		b.Add(d.Pairs[place].Name, d.Pairs[place].Value)
+	}
+	return b.Labels()
 }
 
 type keeperWay struct {

@@ -191,7 +191,7 @@ func (i *Ingester) logRecord(st *stream, c *coding, b *series.Batch, batch []byt
 func (r *resolved) resolve(d dictionary, b *series.Batch, floats func() error) error {
 	r.reset()
 	r.tenant = b.Tenant
-	if err := b.Definitions(d.define); err != nil {
+	if err := d.define(b); err != nil {
 		return err
 	}
 	return errors.Join(floats(),

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
-
 	"github.com/varve-io/varve/pkg/head"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
@@ -34,6 +32,8 @@ type stream struct {
 	tenants map[tenant.ID]uint32 // of the series; a reference has only the number
 	used    time.Time
 	scratch series.Builder
+	defined series.Definitions // room to read them
+	lookup  head.Lookup        // of their labels
 
 	next  series.Continuity // of the next record with differences
 	since int               // differences since a record that began anew
@@ -175,19 +175,30 @@ func (s *stream) dictionary(id tenant.ID, h *head.Head) dictionary {
 	return dictionary{s, h, s.tenant(id)}
 }
 
-// define says what a number stands for.
-func (s dictionary) define(n series.Number, ls []labels.Label) error {
-	if n >= maxNumber {
-		return fmt.Errorf("%w: number %d", series.ErrCorrupt, n)
+// define reads what numbers stand for.
+func (s dictionary) define(b *series.Batch) error {
+	if !b.Defines() {
+		return nil
 	}
-	ser, _, err := s.head.SeriesOf(ls)
-	if err != nil {
+	defer s.defined.Reset()
+	if err := b.Definitions(&s.defined); err != nil {
 		return err
 	}
-	for int(n) >= len(s.refs) {
-		s.refs = append(s.refs, ref{})
+	s.lookup.Begin(s.head, s.defined.Pairs)
+	defer s.lookup.Reset()
+	for i, n := range s.defined.Numbers {
+		if n >= maxNumber {
+			return fmt.Errorf("%w: number %d", series.ErrCorrupt, n)
+		}
+		ser, _, err := s.lookup.Series(s.defined.Labels(i))
+		if err != nil {
+			return err
+		}
+		for int(n) >= len(s.refs) {
+			s.refs = append(s.refs, ref{})
+		}
+		s.refs[n] = ref{series: ser, round: s.round, tenant: s.of}
 	}
-	s.refs[n] = ref{series: ser, round: s.round, tenant: s.of}
 	return nil
 }
 

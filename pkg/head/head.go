@@ -62,11 +62,6 @@ func (h *Head) Series(ls labels.Labels) (s *Series, created bool, err error) {
 	return h.index.ofLabels(h, ls)
 }
 
-// SeriesOf is Series with labels that are sorted by name.
-func (h *Head) SeriesOf(ls []labels.Label) (s *Series, created bool, err error) {
-	return h.index.of(h, ls)
-}
-
 // SeriesLike is Series with the labels of a series of another head, which may be freed. The strings of the labels are
 // shared from then on.
 func (h *Head) SeriesLike(other *Series) (s *Series, created bool, err error) {

@@ -124,7 +124,7 @@ func (at *place) locate(p *postings, l *labels.Label) bool {
 			return true
 		}
 	}
-	at.pair, at.hash = nil, p.hash(l.Value)
+	at.pair, at.hash = nil, p.hashOf(l.Value)
 	if at.name != nil {
 		at.pair = at.name.find(at.hash, l.Value)
 	}
@@ -135,7 +135,7 @@ func (at *place) locate(p *postings, l *labels.Label) bool {
 }
 
 // make makes the pair; keep gives the strings that the head may keep.
-func (at *place) make(p *postings, l *labels.Label, keep func(string) string) {
+func (at *place) make(p *postings, l *labels.Label, keep func(string) string) *pair {
 	if at.name = p.names[l.Name]; at.name == nil {
 		if p.names == nil {
 			p.names = map[string]*name{}
@@ -144,12 +144,13 @@ func (at *place) make(p *postings, l *labels.Label, keep func(string) string) {
 		p.names[at.name.text] = at.name
 	}
 	if at.pair = at.name.find(at.hash, l.Value); at.pair != nil { // the series has the label twice
-		return
+		return at.pair
 	}
 	at.pair = &pair{Label: labels.Label{Name: at.name.text, Value: keep(l.Value)}, number: uint32(len(p.pairs))}
 	at.name.add(at.hash, at.pair)
 	p.pairs = append(p.pairs, at.pair)
 	p.texts += int64(len(l.Value))
+	return at.pair
 }
 
-func (p *postings) hash(value string) uint32 { return uint32(maphash.String(p.seed, value)) }
+func (p *postings) hashOf(value string) uint32 { return uint32(maphash.String(p.seed, value)) }

@@ -29,18 +29,12 @@ type postings struct {
 	used    int      // so many of it are taken
 	spare   []Series // for those to come
 	places  []place  // where the labels of the series before were found
+	at      []*pair  // of the series that is looked for; nil where there is none yet
 	scratch []labels.Label
 
 	texts   int64 // bytes of the values
 	numbers int64 // bytes of the pages
 	refs    int64 // bytes of the lists
-}
-
-// of is the series with these labels, made if there is none.
-func (p *postings) of(h *Head, ls []labels.Label) (s *Series, created bool, err error) {
-	p.mtx.Lock()
-	defer p.mtx.Unlock()
-	return p.get(h, ls, strings.Clone)
 }
 
 func (p *postings) ofLabels(h *Head, ls labels.Labels) (s *Series, created bool, err error) {
@@ -69,12 +63,14 @@ func (p *postings) get(h *Head, ls []labels.Label, keep func(string) string) (s 
 	for len(p.places) < len(ls) {
 		p.places = append(p.places, place{})
 	}
-	at, known := p.places[:len(ls)], true
+	p.at = p.at[:0]
+	known := true
 	for i := range ls {
-		known = at[i].locate(p, &ls[i]) && known
+		known = p.places[i].locate(p, &ls[i]) && known
+		p.at = append(p.at, p.places[i].pair)
 	}
 	if known {
-		if s := p.find(p.hashOf(at), at); s != nil {
+		if s := p.find(p.hash()); s != nil {
 			return s, false, nil
 		}
 	}
@@ -82,11 +78,11 @@ func (p *postings) get(h *Head, ls []labels.Label, keep func(string) string) (s 
 		return nil, false, err
 	}
 	for i := range ls {
-		if at[i].pair == nil {
-			at[i].make(p, &ls[i], keep)
+		if p.at[i] == nil {
+			p.at[i] = p.places[i].make(p, &ls[i], keep)
 		}
 	}
-	return p.add(h, at), true, nil
+	return p.add(h), true, nil
 }
 
 // room tells why no series of so many labels can be made, if none can.
@@ -100,15 +96,15 @@ func (p *postings) room(h *Head, labels int) error {
 	return nil
 }
 
-// find is the series with these pairs, nil if there is none.
-func (p *postings) find(hash uint32, at []place) *Series {
+// find is the series with the pairs at, nil if there is none.
+func (p *postings) find(hash uint32) *Series {
 	ref := p.table.find(hash, func(ref uint32) bool {
 		numbers := p.series[ref-1].numbers()
-		if len(numbers) != len(at) {
+		if len(numbers) != len(p.at) {
 			return false
 		}
-		for i := range at {
-			if numbers[i] != at[i].pair.number {
+		for i, pair := range p.at {
+			if numbers[i] != pair.number {
 				return false
 			}
 		}
@@ -120,27 +116,27 @@ func (p *postings) find(hash uint32, at []place) *Series {
 	return p.series[ref-1]
 }
 
-// hashOf is a hash of the pairs' numbers. The salt keeps it from being guessed.
-func (p *postings) hashOf(at []place) uint32 {
+// hash is a hash of the numbers of the pairs at. The salt keeps it from being guessed.
+func (p *postings) hash() uint32 {
 	h := p.salt
-	for i := range at {
-		hi, lo := bits.Mul64(h^uint64(at[i].pair.number), 0x9e3779b97f4a7c15)
+	for _, pair := range p.at {
+		hi, lo := bits.Mul64(h^uint64(pair.number), 0x9e3779b97f4a7c15)
 		h = (hi ^ lo) + p.salt
 	}
 	return uint32(h >> 32)
 }
 
-// add makes a series of these pairs and indexes it.
-func (p *postings) add(h *Head, at []place) *Series {
+// add makes a series of the pairs at and indexes it.
+func (p *postings) add(h *Head) *Series {
 	s := p.newSeries(h)
-	p.table.add(p.hashOf(at), uint32(len(p.series)+1))
+	p.table.add(p.hash(), uint32(len(p.series)+1))
 	p.series = append(p.series, s)
-	s.ref, s.labels = uint32(len(p.series)), uint16(len(at))
+	s.ref, s.labels = uint32(len(p.series)), uint16(len(p.at))
 	p.place(s)
 	numbers := s.numbers()
-	for i := range at {
-		numbers[i] = at[i].pair.number
-		p.refs += int64(at[i].pair.series.add(s.ref))
+	for i, pair := range p.at {
+		numbers[i] = pair.number
+		p.refs += int64(pair.series.add(s.ref))
 	}
 	return s
 }
@@ -190,7 +186,7 @@ func (p *postings) drop() []*Series {
 	for _, l := range p.pairs {
 		l.series = refs{}
 	}
-	p.table, p.series, p.names, p.page, p.spare, p.places, p.scratch, p.refs = table{}, nil, nil, nil, nil, nil, nil, 0
+	p.table, p.series, p.names, p.page, p.spare, p.places, p.at, p.scratch, p.refs = table{}, nil, nil, nil, nil, nil, nil, nil, 0
 	return all
 }
 
@@ -274,7 +270,7 @@ func (p *postings) withValues(name string, vals []string) pairs {
 	}
 	var found pairs
 	for _, v := range vals {
-		if l := n.find(p.hash(v), v); l != nil {
+		if l := n.find(p.hashOf(v), v); l != nil {
 			found = append(found, l)
 		}
 	}

@@ -42,7 +42,7 @@ func appendString(dst []byte, s string) []byte {
 func (h *Head) RestoreSeries(p []byte) ([]*Series, error) {
 	d := decoder{p: p}
 	var made []*Series
-	var known, at []place
+	var known []*pair
 	x := &h.index
 	x.mtx.Lock()
 	defer x.mtx.Unlock()
@@ -51,14 +51,14 @@ func (h *Head) RestoreSeries(p []byte) ([]*Series, error) {
 		if err := x.room(h, int(min(n, uint64(len(d.p))))); err != nil {
 			return nil, err
 		}
-		at = at[:0]
+		x.at = x.at[:0]
 		for ; n > 0 && !d.bad; n-- {
 			switch k := d.uvarint(); {
 			case k == 0:
-				known = append(known, d.place(x))
-				at = append(at, known[len(known)-1])
+				known = append(known, d.pair(x))
+				x.at = append(x.at, known[len(known)-1])
 			case k <= uint64(len(known)):
-				at = append(at, known[k-1])
+				x.at = append(x.at, known[k-1])
 			default:
 				d.bad = true
 			}
@@ -66,9 +66,9 @@ func (h *Head) RestoreSeries(p []byte) ([]*Series, error) {
 		if d.bad {
 			break
 		}
-		s := x.find(x.hashOf(at), at)
+		s := x.find(x.hash())
 		if s == nil {
-			s = x.add(h, at)
+			s = x.add(h)
 		}
 		made = append(made, s)
 	}
@@ -76,12 +76,12 @@ func (h *Head) RestoreSeries(p []byte) ([]*Series, error) {
 	return made, err
 }
 
-// place reads a label, and finds or makes its place.
-func (d *decoder) place(x *postings) place {
+// pair reads a label, and finds or makes its pair.
+func (d *decoder) pair(x *postings) *pair {
 	l := labels.Label{Name: d.text(), Value: d.text()}
 	var at place
 	if !d.bad && !at.locate(x, &l) {
 		at.make(x, &l, strings.Clone)
 	}
-	return at
+	return at.pair
 }

@@ -28,6 +28,11 @@ func (t *table) find(hash uint32, wanted func(number uint32) bool) uint32 {
 	return 0
 }
 
+// first is a number of that hash, 0 if there is none.
+func (t *table) first(hash uint32) uint32 {
+	return t.find(hash, func(uint32) bool { return true })
+}
+
 // add adds a number that isn't in the table.
 func (t *table) add(hash, number uint32) {
 	if t.used*fullOf >= len(t.slots)*3 {

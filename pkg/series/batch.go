@@ -28,34 +28,29 @@ type Builder struct {
 	stream StreamID
 	tenant tenant.ID
 
-	definitions                              []byte
-	defined, floats, histograms              int
-	exemplars, families                      int
-	lastDefined, lastNumber                  Number
+	definitions                              definitions
+	floats, histograms, exemplars, families  int
+	lastNumber                               Number
 	lastTime                                 int64
 	numbers, times, values                   []byte
 	histogramBytes, exemplarBytes, metaBytes []byte
 }
 
-// keptDefinitions is how many bytes for definitions are kept when none come: enough for the new series of most batches.
-const keptDefinitions = 64 << 10
-
-// Reset empties the builder for another batch. Definitions take much room where all series are new, and most batches have
-// few: much room is kept only as long as they come.
+// Reset empties the builder for another batch.
 func (b *Builder) Reset(stream StreamID, id tenant.ID) {
-	if b.defined == 0 && !b.Empty() && cap(b.definitions) > keptDefinitions {
-		b.definitions = nil
+	if !b.Empty() {
+		b.definitions.reset()
 	}
 	*b = Builder{
 		stream: stream, tenant: id,
-		definitions: b.definitions[:0], numbers: b.numbers[:0], times: b.times[:0], values: b.values[:0],
+		definitions: b.definitions, numbers: b.numbers[:0], times: b.times[:0], values: b.values[:0],
 		histogramBytes: b.histogramBytes[:0], exemplarBytes: b.exemplarBytes[:0], metaBytes: b.metaBytes[:0],
 	}
 }
 
 // Empty tells whether nothing was added since Reset.
 func (b *Builder) Empty() bool {
-	return b.defined+b.floats+b.histograms+b.exemplars+b.families == 0
+	return b.definitions.count+b.floats+b.histograms+b.exemplars+b.families == 0
 }
 
 // Samples is the number of floats and histograms added since Reset.
@@ -69,22 +64,19 @@ func (b *Builder) Tenant() tenant.ID { return b.tenant }
 
 // Define says which series a number stands for.
 func (b *Builder) Define(n Number, ls labels.Labels) {
-	b.definitions = appendDelta(b.definitions, int64(n)-int64(b.lastDefined))
-	b.lastDefined = n
-	b.definitions = appendLabels(b.definitions, ls)
-	b.defined++
+	b.definitions.begin(n, ls.Len())
+	ls.Range(func(l labels.Label) { b.definitions.label(&l) })
 }
 
-// DefineLabels is Define for labels that are sorted.
-func (b *Builder) DefineLabels(n Number, ls []labels.Label) {
-	b.definitions = appendDelta(b.definitions, int64(n)-int64(b.lastDefined))
-	b.lastDefined = n
-	b.definitions = binary.AppendUvarint(b.definitions, uint64(len(ls)))
-	for _, l := range ls {
-		b.definitions = appendString(b.definitions, l.Name)
-		b.definitions = appendString(b.definitions, l.Value)
+// DefineLabels is Define for labels that are sorted. The result is how many bytes the definition takes at most, in a batch
+// that has none of its labels yet.
+func (b *Builder) DefineLabels(n Number, ls []labels.Label) int {
+	b.definitions.begin(n, len(ls))
+	size := 2 * binary.MaxVarintLen32
+	for i := range ls {
+		size += b.definitions.label(&ls[i])
 	}
-	b.defined++
+	return size
 }
 
 // Float adds a float sample; t is in Unix milliseconds, and every bit of v is kept.
@@ -130,7 +122,7 @@ func (b *Builder) Metadata(m Metadata) {
 	b.families++
 }
 
-const batchVersion = 1
+const batchVersion = 2
 
 // The sections of a batch, in the order in which they stand; empty ones are left out.
 const (
@@ -149,7 +141,7 @@ func (b *Builder) AppendTo(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(b.stream.Generation))
 	dst = binary.AppendUvarint(dst, uint64(uint32(b.stream.Partition)))
 	dst = appendString(dst, b.tenant.String())
-	dst = appendSection(dst, sectionDefinitions, b.defined, b.definitions)
+	dst = appendSection(dst, sectionDefinitions, b.definitions.count, b.definitions.bytes)
 	if b.floats > 0 {
 		var head [3 * binary.MaxVarintLen64]byte
 		h := binary.AppendUvarint(head[:0], uint64(b.floats))
@@ -169,7 +161,7 @@ func (b *Builder) AppendTo(dst []byte) []byte {
 
 // Size is about how many bytes AppendTo will add.
 func (b *Builder) Size() int {
-	return 64 + tenant.MaxIDLength + len(b.definitions) + len(b.numbers) + len(b.times) + len(b.values) +
+	return 64 + tenant.MaxIDLength + len(b.definitions.bytes) + len(b.numbers) + len(b.times) + len(b.values) +
 		len(b.histogramBytes) + len(b.exemplarBytes) + len(b.metaBytes)
 }
 

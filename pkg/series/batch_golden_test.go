@@ -17,10 +17,10 @@ import (
 	"github.com/varve-io/varve/pkg/tenant"
 )
 
-// The bytes of version 1, field by field, as docs/formats/batch.md shows them. Logs on disk have them, and processes of
+// The bytes of version 2, field by field, as docs/formats/batch.md shows them. Logs on disk have them, and processes of
 // two versions send them to each other: they may be added to, not changed.
 func TestGoldenBatch(t *testing.T) {
-	want := golden(t, "batch-v1.txt")
+	want := golden(t, "batch-v2.txt")
 	id, err := tenant.Parse("t1")
 	if err != nil {
 		t.Fatal(err)
@@ -28,6 +28,7 @@ func TestGoldenBatch(t *testing.T) {
 	var b Builder
 	b.Reset(StreamID{Distributor: 0x0807060504030201, Generation: 5, Partition: 3}, id)
 	b.Define(7, labels.FromStrings("__name__", "up", "job", "a"))
+	b.Define(8, labels.FromStrings("__name__", "up", "job", "b"))
 	b.Float(7, 1_700_000_000_000, 1)
 	b.Float(7, 1_700_000_015_000, 0.5)
 	b.Histogram(7, 1_700_000_015_000, &histogram.Histogram{

@@ -83,24 +83,6 @@ func ParseLogged(p []byte) (Batch, error) {
 // Defines tells whether the batch defines numbers.
 func (b *Batch) Defines() bool { return len(b.definitions) > 0 }
 
-// Definitions calls f for every number defined. The labels are views of the batch, in a slice that is used again.
-func (b *Batch) Definitions(f func(Number, []labels.Label) error) error {
-	r := reader{p: b.definitions}
-	var ls []labels.Label
-	last := int64(0)
-	for n := r.count(); n > 0; n-- {
-		last += r.varint()
-		ls = r.labelViews(ls[:0])
-		if r.bad || last < 0 || last > math.MaxUint32 {
-			return fmt.Errorf("%w: definitions", ErrCorrupt)
-		}
-		if err := f(Number(last), ls); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // columns is what a section of floats holds.
 type columns struct {
 	count                  int

@@ -58,6 +58,7 @@ func everything() *Builder {
 	b.Reset(StreamID{Distributor: 42, Generation: 1, Partition: 0}, tenant.Anonymous)
 	b.Define(9, labels.FromStrings("__name__", "up", "instance", "a:1"))
 	b.Define(3, labels.FromStrings("__name__", "down", "ü", "€"))
+	b.Define(4, labels.FromStrings("__name__", "up", "ü", "€"))
 	b.Float(9, 1000, math.Float64frombits(value.StaleNaN))
 	b.Float(3, 1000, math.Copysign(0, -1))
 	b.Histogram(9, 2000, tsdbutil.GenerateTestHistogram(5))
@@ -78,7 +79,15 @@ type content struct {
 
 func readAll(b *Batch) (content, error) {
 	c := content{Definitions: map[Number]string{}}
-	err := b.Definitions(func(n Number, ls []labels.Label) error { c.Definitions[n] = labels.New(ls...).String(); return nil })
+	var d Definitions
+	err := b.Definitions(&d)
+	for i, n := range d.Numbers {
+		var ls []labels.Label
+		for _, place := range d.Labels(i) {
+			ls = append(ls, d.Pairs[place])
+		}
+		c.Definitions[n] = labels.New(ls...).String()
+	}
 	it := b.Floats()
 	for {
 		if _, _, _, ok := it.Next(); !ok {
@@ -102,7 +111,7 @@ func TestEverySectionComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := content{
-		Definitions: map[Number]string{9: `{__name__="up", instance="a:1"}`, 3: `{__name__="down", "ü"="€"}`},
+		Definitions: map[Number]string{9: `{__name__="up", instance="a:1"}`, 3: `{__name__="down", "ü"="€"}`, 4: `{__name__="up", "ü"="€"}`},
 		Floats:      2,
 		Histograms: []HistogramSample{
 			{Number: 9, Time: 2000, H: tsdbutil.GenerateTestHistogram(5)},

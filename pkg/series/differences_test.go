@@ -118,7 +118,7 @@ func TestCodesCoverAllDifferences(t *testing.T) {
 }
 
 func TestGoldenRecord(t *testing.T) {
-	want := golden(t, "record-v1.txt")
+	want := golden(t, "record-v2.txt")
 	id, err := tenant.Parse("t1")
 	if err != nil {
 		t.Fatal(err)

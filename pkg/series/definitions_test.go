@@ -1,0 +1,96 @@
+package series
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+	"pgregory.net/rapid"
+
+	"github.com/varve-io/varve/pkg/tenant"
+)
+
+// Labels of a few names and values, so that many are shared, and some are alike but for where name and value meet.
+func drawLabels(t *rapid.T) []labels.Label {
+	text := rapid.SampledFrom([]string{"a", "b", "ab", "aa", "", strings.Repeat("long", 100)})
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) labels.Label {
+		return labels.Label{Name: text.Draw(t, "name"), Value: text.Draw(t, "value")}
+	}), 0, 6).Draw(t, "labels")
+}
+
+func TestDefinitionsComeBack(t *testing.T) {
+	var (
+		b    Builder // used again, as builders are
+		read Definitions
+	)
+	rapid.Check(t, func(t *rapid.T) {
+		b.Reset(StreamID{Distributor: 1}, tenant.Anonymous)
+		series := rapid.SliceOfN(rapid.Custom(drawLabels), 0, 200).Draw(t, "series")
+		for i, ls := range series {
+			if i%2 == 0 {
+				b.Define(Number(i*i), labels.New(ls...))
+				ls = nil
+				labels.New(series[i]...).Range(func(l labels.Label) { ls = append(ls, l) })
+				series[i] = ls
+				continue
+			}
+			before := b.Size()
+			if most, size := b.DefineLabels(Number(i*i), ls), b.Size()-before; size > most {
+				t.Fatalf("%v takes %d bytes, not at most %d", ls, size, most)
+			}
+		}
+		batch, err := ParseBatch(b.AppendTo(nil))
+		if err == nil {
+			err = batch.Definitions(&read)
+		}
+		if err != nil || len(read.Numbers) != len(series) {
+			t.Fatalf("%d definitions come back, not %d: %v", len(read.Numbers), len(series), err)
+		}
+		for i, want := range series {
+			var got []labels.Label
+			for _, place := range read.Labels(i) {
+				got = append(got, read.Pairs[place])
+			}
+			if d := cmp.Diff(fmt.Sprint(want), fmt.Sprint(got)); d != "" || read.Numbers[i] != Number(i*i) {
+				t.Fatalf("definition %d comes back as number %d: %s", i, read.Numbers[i], d)
+			}
+		}
+	})
+}
+
+func TestDefinitionsOfLabelsThatDontExist(t *testing.T) {
+	for _, section := range []string{
+		"\x01\x02\x01\x01",               // the first label, before there is one
+		"\x01\x02\x02\x00\x01a\x01b\x02", // the second one of one
+		"\x01\x02\x05\x00\x01a\x01b",     // five labels, one there
+		"\x01\x02\x01\x00\x01a",          // no value
+	} {
+		b := Batch{definitions: []byte(section)}
+		if err := b.Definitions(&Definitions{}); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%x: %v", section, err)
+		}
+	}
+}
+
+func BenchmarkDefine(b *testing.B) {
+	var bl Builder
+	names := []string{"__name__", "cluster", "container", "id", "instance", "job", "namespace", "node", "pod", "uid"}
+	all := make([][]labels.Label, 50)
+	for i := range all {
+		for k, name := range names {
+			all[i] = append(all[i], labels.Label{Name: name, Value: fmt.Sprintf("a-value-as-long-as-most-%d", i%(1+5*k))})
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		bl.Reset(StreamID{Distributor: 1}, tenant.Anonymous)
+		for i, ls := range all {
+			bl.DefineLabels(Number(i), ls)
+		}
+	}
+	b.ReportMetric(float64(bl.Size())/float64(len(all)), "B/series")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(all)), "ns/series")
+}
