@@ -26,6 +26,11 @@ type hourSource struct {
 
 // Select implements join.Source.
 func (s *hourSource) Select(ctx context.Context, q series.Query) (series.Set, error) {
+	return s.SelectInto(ctx, q, nil)
+}
+
+// SelectInto implements join.Recycling.
+func (s *hourSource) SelectInto(ctx context.Context, q series.Query, rec *series.Recycler) (series.Set, error) {
 	var sets []series.Set
 	for _, entry := range s.blocks {
 		if !entry.Overlaps(q.MinTime, q.MaxTime) {
@@ -34,7 +39,7 @@ func (s *hourSource) Select(ctx context.Context, q series.Query) (series.Set, er
 		b, err := s.block(ctx, entry)
 		var set series.Set
 		if err == nil {
-			set, err = b.Select(ctx, q)
+			set, err = b.SelectInto(ctx, q, rec)
 		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("block %s: %w", entry.ID, err), series.Merge(sets...).Close())

@@ -36,8 +36,8 @@ func spanOf(ref, next chunks.ChunkRef, meta int) chunkSpan {
 	return s
 }
 
-// load reads the chunks of the given places into metas.
-func (r *reader) load(spans []chunkSpan, metas []chunks.Meta) error {
+// load reads the chunks of the given places into metas, and their bytes into the room.
+func (r *reader) load(spans []chunkSpan, metas []chunks.Meta, to *room) error {
 	order := func(a, b chunkSpan) int {
 		return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.off, b.off))
 	}
@@ -48,8 +48,8 @@ func (r *reader) load(spans []chunkSpan, metas []chunks.Meta) error {
 	for _, s := range spans {
 		bytes += s.end - s.off
 	}
-	d := chunkDecoder{r: r, xor: make([]chunkenc.XORChunk, 0, len(spans)), left: bytes}
-	var plain []span
+	to.expect(len(spans))
+	d := chunkDecoder{r: r, to: to, left: bytes}
 	for len(spans) > 0 {
 		n := 1
 		for n < len(spans) && spans[n].segment == spans[0].segment {
@@ -57,10 +57,11 @@ func (r *reader) load(spans []chunkSpan, metas []chunks.Meta) error {
 		}
 		part := spans[:n]
 		spans = spans[n:]
-		plain = plain[:0]
+		plain := r.spans[:0]
 		for _, s := range part {
 			plain = append(plain, s.span)
 		}
+		r.spans = plain
 		f, err := r.b.segment(r.ctx, part[0].segment)
 		if err != nil {
 			return err
@@ -78,27 +79,12 @@ func (r *reader) load(spans []chunkSpan, metas []chunks.Meta) error {
 	return nil
 }
 
-// chunkDecoder makes chunks of bytes. Their bytes are copied into arrays of their own, so that no chunk keeps
+// chunkDecoder makes chunks of bytes. Their bytes are copied into room of their own, so that no chunk keeps
 // a page in memory.
 type chunkDecoder struct {
 	r    *reader
-	xor  []chunkenc.XORChunk
-	data []byte
+	to   *room
 	left int64 // about how many bytes there are to come
-}
-
-// slabBytes is the most bytes of chunks that share an array.
-const slabBytes = 256 << 10
-
-// keep copies b.
-func (d *chunkDecoder) keep(b []byte) []byte {
-	if n := int64(len(b)); n > int64(cap(d.data)-len(d.data)) {
-		d.data = make([]byte, 0, max(n, min(d.left, slabBytes)))
-	}
-	d.left -= int64(len(b))
-	from := len(d.data)
-	d.data = append(d.data, b...)
-	return d.data[from:len(d.data):len(d.data)]
 }
 
 // decode checks the chunk at the front of b.
@@ -121,12 +107,10 @@ func (d *chunkDecoder) decode(file string, off int64, b []byte) (chunkenc.Chunk,
 	if n < minChunkBytes {
 		return nil, d.r.b.corrupt(file, off, "chunk of %d bytes", n)
 	}
-	enc, data := chunkenc.Encoding(body[0]), d.keep(body[1:])
+	enc, data := chunkenc.Encoding(body[0]), d.to.keep(body[1:], d.left)
+	d.left -= int64(len(data))
 	if enc == chunkenc.EncXOR {
-		d.xor = append(d.xor, chunkenc.XORChunk{})
-		c := &d.xor[len(d.xor)-1]
-		c.Reset(data)
-		return c, nil
+		return d.to.xorChunk(data), nil
 	}
 	c, err := chunkenc.FromData(enc, data)
 	if err != nil {

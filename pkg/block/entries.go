@@ -2,7 +2,6 @@ package block
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunks"
@@ -25,14 +24,15 @@ type timeRange struct{ min, max int64 }
 func (r *reader) entries(to []entry, refs []uint32, t timeRange) ([]entry, error) {
 	h := r.b.header
 	guess := r.b.entryGuess()
-	spans := make([]span, len(refs))
-	for i, ref := range refs {
+	spans := r.spans[:0]
+	for _, ref := range refs {
 		off := int64(ref) * seriesAlign
 		if off < int64(h.toc.series) || off >= int64(h.toc.labelIndices) {
 			return to, r.b.corrupt(IndexName, off, "reference to a series outside of the series section")
 		}
-		spans[i] = span{off, off + guess}
+		spans = append(spans, span{off, off + guess})
 	}
+	r.spans = spans
 	pairs, metas := r.pairs[:0], r.metas[:0]
 	err := r.passing().each(spans, func(i int, b []byte) error {
 		body, err := r.entryBody(spans[i].off, b)
@@ -129,75 +129,39 @@ func appendChunks(to []chunks.Meta, c *cursor, t timeRange) (_ []chunks.Meta, af
 	return to, after
 }
 
-// maxSymbols bounds the symbols that a reader remembers between batches.
-const maxSymbols = 64 << 10
-
-// resolve gives the labels of entries; it reads every symbol that it doesn't know yet.
-func (r *reader) resolve(entries []entry) ([]labels.Labels, error) {
-	if len(r.symbols) > maxSymbols {
-		clear(r.symbols)
+// learn reads the symbols of entries, and notes the places of their texts in r.places, entry by entry.
+func (r *reader) learn(entries []entry) error {
+	if len(r.symbols.texts) > maxSymbols {
+		r.symbols.reset()
 	}
-	var missing []uint32
+	r.places = r.places[:0]
 	for _, e := range entries {
 		for _, s := range e.pairs {
-			if _, ok := r.symbols[s]; !ok {
-				r.symbols[s] = ""
-				missing = append(missing, s)
-			}
+			r.places = append(r.places, r.want(s))
 		}
 	}
-	if err := r.readSymbols(missing); err != nil {
-		clear(r.symbols)
+	return r.readSymbols()
+}
+
+// labelsOf puts the labels of an entry into the builder. The places of its symbols are the first of some, which are given without them.
+func (r *reader) labelsOf(e entry, places []uint32, to *labels.ScratchBuilder) []uint32 {
+	to.Reset()
+	texts := r.symbols.texts
+	for j := 0; j < len(e.pairs); j += 2 {
+		to.Add(texts[places[j]], texts[places[j+1]])
+	}
+	return places[len(e.pairs):]
+}
+
+// resolve gives the labels of entries.
+func (r *reader) resolve(entries []entry) ([]labels.Labels, error) {
+	if err := r.learn(entries); err != nil {
 		return nil, err
 	}
-	out := make([]labels.Labels, len(entries))
+	out, places := make([]labels.Labels, len(entries)), r.places
 	for i, e := range entries {
-		r.builder.Reset()
-		for j := 0; j < len(e.pairs); j += 2 {
-			r.builder.Add(r.symbols[e.pairs[j]], r.symbols[e.pairs[j+1]])
-		}
+		places = r.labelsOf(e, places, &r.builder)
 		out[i] = r.builder.Labels()
 	}
 	return out, nil
-}
-
-// readSymbols reads symbols by their numbers into r.symbols.
-func (r *reader) readSymbols(numbers []uint32) error {
-	h := r.b.header
-	slices.Sort(numbers)
-	var spans []span
-	var groups []int
-	for _, n := range numbers {
-		if n >= h.numSymbols {
-			return r.b.corrupt(IndexName, int64(h.toc.symbols), "symbol %d of %d", n, h.numSymbols)
-		}
-		g := int(n / groupSize)
-		if len(groups) == 0 || groups[len(groups)-1] != g {
-			groups = append(groups, g)
-			spans = append(spans, span{int64(h.symbols[g].off), int64(h.symbolEnd(g))})
-		}
-	}
-	next := 0 // of numbers
-	return r.passing().each(spans, func(i int, b []byte) error {
-		n := spans[i].end - spans[i].off
-		if int64(len(b)) < n {
-			return errShort{n}
-		}
-		g := groups[i]
-		if checksum(b[:n]) != h.symbols[g].crc {
-			return r.b.corrupt(IndexName, spans[i].off, "bad checksum of symbols")
-		}
-		c := cursor{b: b[:n]}
-		for k := uint32(g) * groupSize; next < len(numbers) && int(numbers[next]/groupSize) == g; k++ {
-			s := c.str()
-			if c.bad {
-				return r.b.corrupt(IndexName, spans[i].off, "malformed symbols")
-			}
-			if k == numbers[next] {
-				r.symbols[k] = string(s)
-				next++
-			}
-		}
-		return nil
-	})
 }

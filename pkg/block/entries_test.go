@@ -23,7 +23,7 @@ func FuzzEntry(f *testing.F) {
 		e := tableEntry{}
 		c = cursor{b: b}
 		e.parse(&c)
-		d := chunkDecoder{r: &reader{b: &Block{}}}
+		d := chunkDecoder{r: &reader{b: &Block{}}, to: &room{}}
 		_, _ = d.decode("chunks/000001", 0, b)
 	})
 }

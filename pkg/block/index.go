@@ -18,13 +18,22 @@ import (
 type reader struct {
 	ctx     context.Context
 	b       *Block
-	symbols map[uint32]string
+	symbols symbolTable
 	builder labels.ScratchBuilder
 	// What entries gives refers to these.
 	pairs []uint32
 	metas []chunks.Meta
 	batch []entry // room for those of a set
 	room  []byte  // for bytes of which nothing is kept
+	// Room that is used again.
+	refs    []uint32 // of series
+	missing []uint64 // number << 32 | place of symbols that have to be read
+	places  []uint32
+	spans   []span
+	numbers []int // of groups of symbols
+	bytes   []byte
+	found   []textAt // among bytes
+	chunks  []chunkSpan
 }
 
 func (b *Block) reader(ctx context.Context) *reader {
@@ -33,7 +42,7 @@ func (b *Block) reader(ctx context.Context) *reader {
 		r.ctx = ctx
 		return r
 	default:
-		return &reader{ctx: ctx, b: b, symbols: map[uint32]string{}}
+		return &reader{ctx: ctx, b: b}
 	}
 }
 

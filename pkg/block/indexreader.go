@@ -41,7 +41,7 @@ type chunkReader struct{ r *reader }
 // ChunkOrIterable reads one chunk.
 func (c chunkReader) ChunkOrIterable(m chunks.Meta) (chunkenc.Chunk, chunkenc.Iterable, error) {
 	ms := []chunks.Meta{m}
-	if err := c.r.load([]chunkSpan{spanOf(m.Ref, 0, 0)}, ms); err != nil {
+	if err := c.r.load([]chunkSpan{spanOf(m.Ref, 0, 0)}, ms, &room{}); err != nil {
 		return nil, nil, err
 	}
 	return ms[0].Chunk, nil, nil

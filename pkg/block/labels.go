@@ -2,7 +2,6 @@ package block
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -86,14 +85,16 @@ func (r *reader) eachEntry(refs []uint32, fn func(entry)) error {
 
 // texts gives the symbols of the given numbers, sorted.
 func (r *reader) texts(numbers map[uint32]struct{}) ([]string, error) {
-	clear(r.symbols)
-	list := slices.Collect(maps.Keys(numbers))
-	if err := r.readSymbols(list); err != nil {
+	r.symbols.reset()
+	for n := range numbers {
+		r.want(n)
+	}
+	if err := r.readSymbols(); err != nil {
 		return nil, err
 	}
-	texts := make([]string, 0, len(list))
-	for _, n := range list {
-		texts = append(texts, r.symbols[n])
+	texts := make([]string, 0, len(numbers))
+	for n := range numbers {
+		texts = append(texts, r.symbols.text(n))
 	}
 	slices.Sort(texts)
 	return texts, nil
@@ -207,7 +208,7 @@ func (r *reader) numberOf(name string) (uint32, bool, error) {
 		return 0, false, err
 	}
 	for i := 0; i < len(es[0].pairs); i += 2 {
-		if r.symbols[es[0].pairs[i]] == name {
+		if r.symbols.text(es[0].pairs[i]) == name {
 			return es[0].pairs[i], true, nil
 		}
 	}

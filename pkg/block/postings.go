@@ -62,9 +62,9 @@ func (r *reader) match(ms []*labels.Matcher) ([]uint32, error) {
 	return r.expand(p)
 }
 
-// expand reads all references of p.
+// expand reads all references of p; they are there until the next call.
 func (r *reader) expand(p index.Postings) ([]uint32, error) {
-	var refs []uint32
+	refs := r.refs[:0]
 	for p.Next() {
 		if len(refs)%1024 == 0 && r.ctx.Err() != nil {
 			return nil, r.ctx.Err()
@@ -75,5 +75,6 @@ func (r *reader) expand(p index.Postings) ([]uint32, error) {
 		}
 		refs = append(refs, uint32(ref))
 	}
+	r.refs = refs
 	return refs, p.Err()
 }

@@ -43,17 +43,12 @@ func (r *reader) having(es []entry, wanted []string) ([]entry, error) {
 	if len(wanted) == 0 {
 		return es, nil
 	}
-	var names []uint32
-	seen := map[uint32]bool{}
 	for _, e := range es {
 		for i := 0; i < len(e.pairs); i += 2 {
-			if _, isKnown := r.symbols[e.pairs[i]]; !isKnown && !seen[e.pairs[i]] {
-				seen[e.pairs[i]] = true
-				names = append(names, e.pairs[i])
-			}
+			r.want(e.pairs[i])
 		}
 	}
-	if err := r.readSymbols(names); err != nil {
+	if err := r.readSymbols(); err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(es, func(e entry) bool {
@@ -63,7 +58,7 @@ func (r *reader) having(es []entry, wanted []string) ([]entry, error) {
 
 func (r *reader) has(e entry, name string) bool {
 	for i := 0; i < len(e.pairs); i += 2 {
-		if r.symbols[e.pairs[i]] == name {
+		if r.symbols.text(e.pairs[i]) == name {
 			return true
 		}
 	}

@@ -16,11 +16,19 @@ const (
 	lastBatch  = 8192
 	// chunkBatch is about how many bytes of chunks are held at once.
 	chunkBatch = 4 << 20
+	// Of rooms that are used again there are several.
+	recycledBatch  = 512 << 10
+	recycledSeries = 512
 )
 
 // Select implements series.Source. The set holds a batch of series with at most some MiB of chunks, unless one series
 // alone has more.
 func (b *Block) Select(ctx context.Context, q series.Query) (series.Set, error) {
+	return b.SelectInto(ctx, q, nil)
+}
+
+// SelectInto is Select. What it gives is valid only until its room is freed, if there is a recycler.
+func (b *Block) SelectInto(ctx context.Context, q series.Query, rec *series.Recycler) (series.Set, error) {
 	if !b.meta.Overlaps(q.MinTime, q.MaxTime) {
 		return &set{}, nil
 	}
@@ -37,7 +45,7 @@ func (b *Block) Select(ctx context.Context, q series.Query) (series.Set, error) 
 	stats.Add(series.Stats{Blocks: 1})
 	return &set{
 		r: r, buf: r.batch, refs: refs, wanted: wanted, stats: stats, size: size, left: q.Limit, unlimited: q.Limit <= 0,
-		time: timeRange{q.MinTime, q.MaxTime}, skipChunks: q.SkipChunks,
+		time: timeRange{q.MinTime, q.MaxTime}, skipChunks: q.SkipChunks, recycler: rec,
 	}, nil
 }
 
@@ -47,6 +55,7 @@ type set struct {
 	stats      *series.Stats
 	time       timeRange
 	skipChunks bool
+	recycler   *series.Recycler // nil: what was given stays valid
 
 	refs      []uint32 // series that were not read yet
 	wanted    []string // labels that series must have to be selected
@@ -56,6 +65,7 @@ type set struct {
 
 	buf   []entry          // that batch is a part of
 	batch []entry          // read, and their chunks in range not yet
+	room  *room            // of those that are ready
 	ready []series.Chunked // what Next gives, from at on
 	at    int
 	err   error
@@ -70,6 +80,10 @@ func (s *set) Next() bool {
 		return false
 	}
 	s.at, s.ready = 0, nil
+	if s.room != nil && s.recycler != nil {
+		s.recycler.Retire(s.room)
+	}
+	s.room = nil
 	s.err = s.fill()
 	return s.err == nil && len(s.ready) > 0
 }
@@ -103,13 +117,8 @@ func (s *set) fill() error {
 	n := s.affordable()
 	part := s.batch[:n]
 	s.batch = s.batch[n:]
-	ls, err := s.r.resolve(part)
-	if err != nil {
+	if err := s.label(part); err != nil {
 		return err
-	}
-	s.ready = make([]series.Chunked, n)
-	for i := range ls {
-		s.ready[i].Labels = ls[i]
 	}
 	s.left -= n
 	s.stats.Add(series.Stats{Series: int64(n)})
@@ -117,6 +126,22 @@ func (s *set) fill() error {
 		return nil
 	}
 	return s.loadChunks(part)
+}
+
+// label makes entries ready, without chunks.
+func (s *set) label(es []entry) error {
+	if err := s.r.learn(es); err != nil {
+		return err
+	}
+	s.room = roomOf(s.recycler, len(es))
+	places := s.r.places
+	for i, e := range es {
+		builder := s.room.builder(i, &s.r.builder)
+		places = s.r.labelsOf(e, places, builder)
+		s.room.label(i, builder)
+	}
+	s.ready = s.room.series
+	return nil
 }
 
 // readBatch reads the next series and keeps those that have chunks in the range, and the wanted labels.
@@ -135,16 +160,19 @@ func (s *set) readBatch() error {
 
 // affordable is how many series of the batch may be worked on at once.
 func (s *set) affordable() int {
-	most := len(s.batch)
+	most, room := len(s.batch), int64(chunkBatch)
 	if !s.unlimited {
 		most = min(most, s.left)
+	}
+	if s.recycler != nil {
+		most, room = min(most, recycledSeries), recycledBatch
 	}
 	if s.skipChunks {
 		return most
 	}
 	bytes := int64(0)
 	for i, e := range s.batch[:most] {
-		if bytes += e.chunkBytes(); bytes > chunkBatch && i > 0 {
+		if bytes += e.chunkBytes(); bytes > room && i > 0 {
 			return i
 		}
 	}
@@ -175,8 +203,8 @@ func (s *set) loadChunks(es []entry) error {
 	for _, e := range es {
 		total += len(e.chunks)
 	}
-	metas := make([]chunks.Meta, 0, total)
-	spans := make([]chunkSpan, 0, total)
+	metas := slices.Grow(s.room.metas, total)
+	spans := slices.Grow(s.r.chunks[:0], total)
 	for i, e := range es {
 		from := len(metas)
 		for j, m := range e.chunks {
@@ -185,7 +213,8 @@ func (s *set) loadChunks(es []entry) error {
 		}
 		s.ready[i].Chunks = metas[from:len(metas):len(metas)]
 	}
-	if err := s.r.load(spans, metas); err != nil {
+	s.room.metas, s.r.chunks = metas, spans
+	if err := s.r.load(spans, metas, s.room); err != nil {
 		s.ready = nil
 		return err
 	}

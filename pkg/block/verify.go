@@ -297,7 +297,7 @@ func (v *verifier) chunks(es []entry) error {
 			metas = append(metas, m)
 		}
 	}
-	if err := v.r.load(slices.Clone(spans), metas); err != nil {
+	if err := v.r.load(slices.Clone(spans), metas, &room{}); err != nil {
 		return err
 	}
 	var it chunkenc.Iterator

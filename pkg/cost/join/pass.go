@@ -113,19 +113,20 @@ func (r *reader) serve(hours []*hourOf) error {
 	q := series.Query{Tenant: r.opts.Tenant, MinTime: r.reach.from, MaxTime: r.reach.to - 1, SkipChunks: at.labels,
 		Matchers: append(at.matchers[:len(at.matchers):len(at.matchers)], equal(labels.MetricName, at.metric))}
 	ctx, cancel := context.WithCancel(r.ctx)
-	batches, ended := make(chan []series.Chunked, 1), make(chan error, 1)
+	batches, ended := make(chan batch, 1), make(chan error, 1)
 	go func() {
 		defer close(batches)
-		ended <- stream(ctx, r.src, q, batches)
+		ended <- r.stream(ctx, q, batches)
 	}()
 	var failed error
-	for batch := range batches {
-		for i := 0; i < len(batch) && failed == nil; i++ {
-			failed = r.give(batch[i], hours)
+	for b := range batches {
+		for i := 0; i < len(b.series) && failed == nil; i++ {
+			failed = r.give(b.series[i], hours)
 		}
 		if failed != nil {
 			cancel()
 		}
+		r.recycler.Free(b.rooms)
 	}
 	cancel()
 	return cmp.Or(failed, <-ended)
@@ -149,10 +150,12 @@ func (r *reader) give(c series.Chunked, hours []*hourOf) error {
 	return nil
 }
 
-// reaches tells whether any of the chunks is in the window.
+// reaches tells whether any of the chunks, in the order of their begins, is in the window.
 func (w window) reaches(all []chunks.Meta) bool {
-	for _, m := range all {
-		if m.MinTime < w.to && m.MaxTime >= w.from {
+	for i := range all {
+		if m := &all[i]; m.MinTime >= w.to {
+			return false
+		} else if m.MaxTime >= w.from {
 			return true
 		}
 	}
@@ -160,27 +163,42 @@ func (w window) reaches(all []chunks.Meta) bool {
 }
 
 // batchSize is how many series go from one goroutine to the other at once.
-const batchSize = 256
+const batchSize = 128
+
+// batch is some series, and the room of those that come no more once they are done.
+type batch struct {
+	series []series.Chunked
+	rooms  []any
+}
 
 // stream sends all series that match, until the context ends.
-func stream(ctx context.Context, src Source, q series.Query, batches chan<- []series.Chunked) (err error) {
-	set, err := src.Select(ctx, q)
+func (r *reader) stream(ctx context.Context, q series.Query, batches chan<- batch) (err error) {
+	set, err := r.open(ctx, q)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
 	for more := true; more; {
-		var batch []series.Chunked
-		for len(batch) < batchSize && more {
+		b := batch{series: make([]series.Chunked, 0, batchSize)}
+		for len(b.series) < batchSize && more {
 			if more = set.Next(); more {
-				batch = append(batch, set.At())
+				b.series = append(b.series, set.At())
 			}
 		}
+		b.rooms = r.recycler.Retired()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case batches <- batch:
+		case batches <- b:
 		}
 	}
 	return cmp.Or(set.Err(), ctx.Err())
+}
+
+// open selects series, whose room is used again if the source can do that.
+func (r *reader) open(ctx context.Context, q series.Query) (series.Set, error) {
+	if src, ok := r.src.(Recycling); ok {
+		return src.SelectInto(ctx, q, &r.recycler)
+	}
+	return r.src.Select(ctx, q)
 }

@@ -23,6 +23,8 @@ type reader struct {
 	src  Source
 	opts Options
 	kept map[string]string
+	// recycler has the room of series, if the source is Recycling.
+	recycler series.Recycler
 	// numbers are of all names of pods that any hour knows, from 1 on.
 	numbers map[podName]int32
 

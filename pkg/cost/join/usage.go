@@ -2,12 +2,15 @@ package join
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/quantity"
@@ -25,6 +28,30 @@ type groupKey struct {
 type source struct {
 	uid, run string // of the cgroup, "" if it isn't told
 	series.Chunked
+}
+
+// kept is a copy of what of the source is in the window.
+func (s source) kept(w window) (source, error) {
+	s.run, s.Labels = strings.Clone(s.run), s.Labels.Copy()
+	size := 0
+	var some []chunks.Meta
+	for _, m := range s.Chunks {
+		if m.MinTime < w.to && m.MaxTime >= w.from {
+			some, size = append(some, m), size+len(m.Chunk.Bytes())
+		}
+	}
+	data := make([]byte, 0, size)
+	for i, m := range some {
+		from := len(data)
+		data = append(data, m.Chunk.Bytes()...)
+		c, err := chunkenc.FromData(m.Chunk.Encoding(), data[from:len(data):len(data)])
+		if err != nil {
+			return s, fmt.Errorf("series %s: %w", s.Labels, err)
+		}
+		some[i].Chunk = c
+	}
+	s.Chunks = some
+	return s, nil
 }
 
 // usageOf is a metric of usage and what becomes of it.
@@ -109,7 +136,11 @@ func (j *joiner) usage(m usageOf) error {
 			one[0] = s
 			return m.add(k, one[:])
 		}
-		s.uid, s.run, k = j.keep(s.uid), strings.Clone(s.run), j.keepKey(k)
+		s, err := s.kept(w)
+		if err != nil {
+			return err
+		}
+		s.uid, k = j.keep(s.uid), j.keepKey(k)
 		waiting[k] = append(waiting[k], s)
 		return complete(k)
 	}})
@@ -162,7 +193,7 @@ func (j *joiner) leaveOut(w window, c series.Chunked) error {
 	}
 	err := j.decode(c, w)
 	if slices.ContainsFunc(j.runs, func(r quantity.Run) bool { return r.V > 0 }) {
-		j.warnings.add(UsageWithoutPod, f.cluster, podName{f.cluster, f.namespace, f.pod}.String())
+		j.warnings.add(UsageWithoutPod, j.keep(f.cluster), podName{f.cluster, f.namespace, f.pod}.String())
 	}
 	return err
 }
