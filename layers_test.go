@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write generated pages anew")
 
 // The rows of the lattice, from the bottom: a package imports only from rows below its own.
 var rows = [][]string{
-	{"pkg/config", "pkg/cost/money"},
+	{"pkg/config", "pkg/prefetch", "pkg/cost/money"},
 	{"pkg/tenant", "pkg/telemetry", "pkg/cost/quantity", "pkg/cost/price"},
 	{"pkg/series", "pkg/cost"},
 	{"pkg/ring", "pkg/bucket", "pkg/remote", "pkg/wal", "pkg/block", "pkg/cost/join", "pkg/cost/cube"},

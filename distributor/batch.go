@@ -129,7 +129,7 @@ func (r *request) room(at spot, i int) (spot, error) {
 	if i == 0 || !at.part.full() {
 		return at, nil
 	}
-	at, err := r.stand(at.id)
+	at, err := r.stand(at.id, r.trail.at(at.id))
 	if err == nil && at.part == nil { // it has just become one that is dropped
 		err = errStale
 	}

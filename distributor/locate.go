@@ -37,16 +37,16 @@ func (r *request) locate(s *remote.Series) (spot, error) {
 	if id == 0 {
 		return r.define(0)
 	}
-	r.trail.step(id)
-	r.trail.at(id).touch(r.seconds)
-	return r.stand(id)
+	e := r.trail.at(id)
+	r.trail.step(id, e)
+	e.touch(r.seconds)
+	return r.stand(id, e)
 }
 
 // stand is the place of the current series, whose entry is known. Whatever the entry says holds while limits and ring
 // are what it was verified by, and its number while it is younger than the numbering of the stream. The number may
 // be of a numbering that has begun since; then the batch is stale when it is sent.
-func (r *request) stand(id uint32) (spot, error) {
-	e := r.trail.at(id)
+func (r *request) stand(id uint32, e *entry) (spot, error) {
 	st, ok := e.standing(r.rules)
 	if !ok {
 		return r.define(id)
@@ -157,8 +157,9 @@ func (r *request) enter(id uint32) uint32 {
 	if fresh {
 		r.trail.taken.fresh++
 		r.trail.inserted(id)
+	} else {
+		r.trail.step(id, r.trail.at(id))
 	}
-	r.trail.step(id)
 	return id
 }
 

@@ -85,6 +85,37 @@ func BenchmarkTable(b *testing.B) {
 	}
 }
 
+// BenchmarkChurn is BenchmarkTable with 100,000 series that lie anywhere among 700,000 ones, as where series come and go: in the order of
+// the time before, and with a fortieth of them replaced each time by new ones, beside which their stale markers come.
+func BenchmarkChurn(b *testing.B) {
+	for _, share := range []int{0, 40} {
+		b.Run(fmt.Sprint("one in ", share), func(b *testing.B) {
+			const count, ever = 100_000, 700_000
+			made := ever
+			var all []labels.Labels
+			for n := range ever {
+				all = append(all, podLabels(n))
+			}
+			rand.Shuffle(ever, func(i, j int) { all[i], all[j] = all[j], all[i] })
+			live := append([]labels.Labels(nil), all[:count]...)
+			rand.Shuffle(ever, func(i, j int) { all[i], all[j] = all[j], all[i] })
+			known := append(append(all, live...), live...)
+			benchmarkTable(b, remote.WriteV1, known, func(int) []labels.Labels {
+				var sent []labels.Labels
+				for i := range live {
+					if share > 0 && rand.IntN(share) == 0 {
+						sent = append(sent, live[i])
+						live[i] = podLabels(made)
+						made++
+					}
+					sent = append(sent, live[i])
+				}
+				return sent[:len(sent)/perRequest*perRequest]
+			})
+		})
+	}
+}
+
 // cpuTime is what the process has used: other processes don't count.
 func cpuTime(t testing.TB) time.Duration {
 	var now unix.Timespec

@@ -168,6 +168,7 @@ func TestSendersAreFollowed(t *testing.T) {
 				backwards := slices.Clone(all)
 				slices.Reverse(backwards)
 				without := append(slices.Clone(all[:50]), all[60:]...)
+				few := append(slices.Clone(all[:50]), all[55:]...)
 				with := append(append(slices.Clone(all[:70]), podLabels(100)), all[70:]...)
 				for _, step := range []struct {
 					name string
@@ -175,9 +176,9 @@ func TestSendersAreFollowed(t *testing.T) {
 					want [3]int // followed, found, new
 				}{
 					{"for the first time", all, [3]int{0, 0, 100}},
-					{"again", all, [3]int{99, 1, 0}},
+					{"again", all, [3]int{100 - ahead, ahead, 0}},
 					{"backwards", backwards, [3]int{0, 100, 0}},
-					{"again backwards", backwards, [3]int{99, 1, 0}},
+					{"again backwards", backwards, [3]int{100 - ahead, ahead, 0}},
 				} {
 					if got := r.pushAll(t, protocol, step.send); got != step.want {
 						t.Errorf("%s: %v, want %v", step.name, got, step.want)
@@ -189,11 +190,13 @@ func TestSendersAreFollowed(t *testing.T) {
 					send []labels.Labels
 					want [3]int
 				}{
-					{"in order", all, [3]int{99, 1, 0}},
-					{"some are gone", without, [3]int{88, 2, 0}},
-					{"they are back", all, [3]int{98, 2, 0}},
-					{"one is new", with, [3]int{99, 1, 1}},
-					{"and known", with, [3]int{100, 1, 0}},
+					{"in order", all, [3]int{100 - ahead, ahead, 0}},
+					{"many are gone", without, [3]int{89 - 2*ahead, 2*ahead + 1, 0}},
+					{"they are back", all, [3]int{99 - 2*ahead, 2*ahead + 1, 0}},
+					{"a few are gone", few, [3]int{94 - ahead, ahead + 1, 0}},
+					{"and are back", all, [3]int{99 - 2*ahead, 2*ahead + 1, 0}},
+					{"one is new", with, [3]int{100 - ahead, ahead, 1}},
+					{"and known", with, [3]int{101 - ahead, ahead, 0}},
 				} {
 					if got := r.pushAll(t, protocol, step.send); got != step.want {
 						t.Errorf("%s: %v, want %v", step.name, got, step.want)
@@ -234,10 +237,10 @@ func TestReplacedSeriesAreFollowed(t *testing.T) {
 					}
 					return 1
 				})
-				if got, want := r.pushPacked(t, protocol, marked, len(both)), [3]int{99, 1, gone}; got != want {
+				if got, want := r.pushPacked(t, protocol, marked, len(both)), [3]int{100 - ahead, ahead, gone}; got != want {
 					t.Errorf("replaced: %v, want %v", got, want)
 				}
-				if got, want := r.pushAll(t, protocol, after), [3]int{99, 1, 0}; got != want {
+				if got, want := r.pushAll(t, protocol, after), [3]int{100 - ahead, ahead, 0}; got != want {
 					t.Errorf("afterwards: %v, want %v", got, want)
 				}
 				y.sound()
@@ -251,6 +254,9 @@ func (r *request) pushAll(t testing.TB, p remote.Protocol, all []labels.Labels) 
 	t.Helper()
 	return r.pushPacked(t, p, packed(t, p, time.Now(), all), len(all))
 }
+
+// latest is the entry of the latest series.
+func (t *trail) latest() uint32 { return t.passed[t.turn%ahead] }
 
 func (r *request) pushPacked(t testing.TB, p remote.Protocol, body []byte, samples int) [3]int {
 	t.Helper()
@@ -462,7 +468,7 @@ func TestDroppedSeries(t *testing.T) {
 			}
 		}
 		push(Written{Floats: 2})
-		r.trail.drop(r.trail.at(r.trail.last), y.versions.renumbered(), 0) // as a rule would
+		r.trail.drop(r.trail.at(r.trail.latest()), y.versions.renumbered(), 0) // as a rule would
 		push(Written{Floats: 1, ByRule: Drops{Floats: 1}})
 		if s.series.Load() != 1 || s.dropped.Load() != 1 {
 			t.Errorf("%d series, %d dropped", s.series.Load(), s.dropped.Load())
@@ -473,7 +479,7 @@ func TestDroppedSeries(t *testing.T) {
 			t.Errorf("%d series, %d dropped", s.series.Load(), s.dropped.Load())
 		}
 		push(Written{Floats: 2})
-		r.trail.drop(r.trail.at(r.trail.last), y.versions.renumbered(), 0)
+		r.trail.drop(r.trail.at(r.trail.latest()), y.versions.renumbered(), 0)
 		y.expire(time.Now().Add(time.Hour))
 		if s.series.Load() != 0 || s.dropped.Load() != 0 {
 			t.Errorf("%d series, %d dropped after an hour", s.series.Load(), s.dropped.Load())
