@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/cube"
 	"github.com/varve-io/varve/pkg/cost/join"
@@ -43,6 +45,7 @@ type costReader struct {
 	cubes     Cubes
 	limits    Limits
 	manifests *cache[tenant.ID, *cube.Manifest]
+	ahead     *semaphore.Weighted // bytes of files that are fetched before their turn
 }
 
 const (
@@ -99,23 +102,39 @@ func (p *costPlan) needsSamples() bool {
 // ledgers are those of the question's window, in the order of time. They share their names; their rows are valid until the next one.
 func (p *costPlan) ledgers(ctx context.Context) iter.Seq2[*cost.Ledger, error] {
 	return func(yield func(*cost.Ledger, error) bool) {
-		names := cost.NewNames()
-		for _, s := range p.stretches {
-			var part iter.Seq2[*cost.Ledger, error]
-			switch s.level {
-			case "":
-				part = p.reader.fromSamples(ctx, p.tenant, &p.question.Query, s, names)
-			case cube.HourLevel:
-				part = p.reader.fromHours(ctx, p.manifest, p.question, s, names)
-			default:
-				part = p.reader.fromRollUps(ctx, p.manifest, p.question, s, names)
-			}
-			for l, err := range part {
+		names, ahead := cost.NewNames(), p.lookAhead(ctx)
+		defer ahead.stop()
+		for i := range p.stretches {
+			for l, err := range p.part(ahead, i, names) {
+				if context.Cause(ahead.ctx) != nil {
+					l, err = nil, context.Cause(ahead.ctx)
+				}
 				if !yield(l, err) || err != nil {
 					return
 				}
 			}
 		}
+	}
+}
+
+// part are the ledgers of a stretch.
+func (p *costPlan) part(ahead *costAhead, stretch int, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
+	s := p.stretches[stretch]
+	if s.level == "" {
+		return p.reader.fromSamples(ahead.ctx, p.tenant, &p.question.Query, s, names)
+	}
+	return func(yield func(*cost.Ledger, error) bool) {
+		files, done, err := ahead.files(stretch)
+		defer done()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		from := fromRollUps
+		if s.level == cube.HourLevel {
+			from = fromHours
+		}
+		from(ahead.ctx, files, p.question, s, names)(yield)
 	}
 }
 
@@ -211,10 +230,8 @@ func (r costReader) fromSamples(ctx context.Context, id tenant.ID, q *cost.Query
 }
 
 // fromHours reads hours of a day and divides them.
-func (r costReader) fromHours(ctx context.Context, m *cube.Manifest, q *cost.Question, s stretch, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
+func fromHours(ctx context.Context, files cube.Files, q *cost.Question, s stretch, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
 	return func(yield func(*cost.Ledger, error) bool) {
-		files, done := r.files(m, s)
-		defer done()
 		next := s.from
 		for h, err := range cube.Hours(ctx, files, columnsOf(q, s.level)) {
 			switch {
@@ -233,18 +250,17 @@ func (r costReader) fromHours(ctx context.Context, m *cube.Manifest, q *cost.Que
 				}
 				next = l.To
 			}
+			if next == s.to {
+				return
+			}
 		}
-		if next != s.to {
-			yield(nil, missing(s, next))
-		}
+		yield(nil, missing(s, next))
 	}
 }
 
 // fromRollUps reads days of a month, or months of a year.
-func (r costReader) fromRollUps(ctx context.Context, m *cube.Manifest, q *cost.Question, s stretch, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
+func fromRollUps(ctx context.Context, files cube.Files, q *cost.Question, s stretch, names *cost.Names) iter.Seq2[*cost.Ledger, error] {
 	return func(yield func(*cost.Ledger, error) bool) {
-		files, done := r.files(m, s)
-		defer done()
 		next := s.from
 		for l, err := range cube.RollUps(ctx, files, columnsOf(q, s.level), names) {
 			switch {
@@ -254,14 +270,12 @@ func (r costReader) fromRollUps(ctx context.Context, m *cube.Manifest, q *cost.Q
 			case l.From < s.from || l.From >= s.to:
 				continue
 			}
-			if err = follows(s, next, l); !yield(l, err) || err != nil {
+			if err = follows(s, next, l); !yield(l, err) || err != nil || l.To == s.to {
 				return
 			}
 			next = l.To
 		}
-		if next != s.to {
-			yield(nil, missing(s, next))
-		}
+		yield(nil, missing(s, next))
 	}
 }
 

@@ -6,23 +6,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"os"
-	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/cube"
 	"github.com/varve-io/varve/pkg/cost/join"
-	units "github.com/varve-io/varve/pkg/cost/money"
 	"github.com/varve-io/varve/pkg/cost/price"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
@@ -303,136 +296,5 @@ func TestCostAnswersAreKept(t *testing.T) {
 	with.manifest = &cube.Manifest{Tenant: tenant.Anonymous, Generation: 1, Objects: with.manifest.Objects, Days: with.manifest.Days}
 	if _, read := ask("&by=namespace"); !read {
 		t.Error("after the cube was written anew the old answer was given")
-	}
-}
-
-// A year of ten thousand workloads, day by day. peak-MiB is the most memory that the process had, the files in memory included.
-func BenchmarkYearOfCubes(b *testing.B) {
-	with := newCubes()
-	begin := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-	for month := begin; month.Year() == 2025; month = month.AddDate(0, 1, 0) {
-		with.fill(b, month)
-	}
-	q, err := querier.New(querier.Default(), querier.Dependencies{Recent: newHeads(), Older: sourcesOf{}, Limits: defaultLimits(), Cubes: with})
-	if err != nil {
-		b.Fatal(err)
-	}
-	target := "/api/v1/cost/report?step=day&by=namespace&" + window(begin.UnixMilli(), begin.AddDate(1, 0, 0).UnixMilli())
-	ask := func(b *testing.B) {
-		w := &discarded{header: http.Header{}}
-		if q.ServeHTTP(w, httptest.NewRequest("GET", target, nil)); w.bytes < 1_000_000 {
-			b.Fatalf("%d %d bytes", w.code, w.bytes)
-		}
-	}
-	b.Run("cold", func(b *testing.B) {
-		measured := beginMeasuring(b)
-		for b.Loop() {
-			with.manifest.Generation++
-			ask(b)
-		}
-		measured()
-	})
-	b.Run("warm", func(b *testing.B) {
-		ask(b)
-		measured := beginMeasuring(b)
-		for b.Loop() {
-			ask(b)
-		}
-		measured()
-	})
-}
-
-// discarded is a response that is sent and not kept.
-type discarded struct {
-	header      http.Header
-	code, bytes int
-}
-
-func (d *discarded) Header() http.Header         { return d.header }
-func (d *discarded) WriteHeader(code int)        { d.code = code }
-func (d *discarded) Write(p []byte) (int, error) { d.bytes += len(p); return len(p), nil }
-
-// beginMeasuring adds to a benchmark the CPU time of the process, since others share the machine, and the peak of its memory.
-func beginMeasuring(b *testing.B) (end func()) {
-	b.ReportAllocs()
-	b.Cleanup(func() { debug.SetGCPercent(100) })
-	debug.SetGCPercent(40) // as varve does
-	debug.FreeOSMemory()
-	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
-		b.Log("the peak is that of the process's life:", err)
-	}
-	cpu := func() float64 {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			b.Fatal(err)
-		}
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
-	}
-	before := cpu()
-	return func() {
-		b.ReportMetric((cpu()-before)/float64(b.N), "cpu-s/op")
-		status, err := os.ReadFile("/proc/self/status")
-		if err != nil {
-			b.Fatal(err)
-		}
-		var kib float64
-		_, peak, _ := strings.Cut(string(status), "VmHWM:")
-		if _, err := fmt.Sscan(peak, &kib); err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(kib/1024, "peak-MiB")
-	}
-}
-
-// fill adds a month of daily roll-ups: workloads of a namespace are spread over twelve classes of nodes, and no quantity is another's.
-func (c *cubes) fill(b *testing.B, month time.Time) {
-	b.Helper()
-	names, r := cost.NewNames(), rand.New(rand.NewPCG(uint64(month.Unix()), 3))
-	var items []cost.Item
-	for n := range 10_000 {
-		items = append(items, cost.Item{
-			Subject: names.Subject(cost.Subject{Container: "app", Owner: cost.Owner{
-				Cluster: "east", Namespace: fmt.Sprintf("team-%02d", n/100), Controller: cost.Controller{Kind: "Deployment", Name: fmt.Sprintf("service-%05d", n)},
-			}}),
-			Place: names.Place(cost.Place{Class: cost.Class{
-				Kind: cost.NodeClass, Cluster: "east", Type: fmt.Sprintf("m5.%dxlarge", 1<<(n%4)), Region: "eu-west-1", Zone: fmt.Sprintf("eu-west-1%c", 'a'+n%3),
-				Size: cost.Size{CPU: 4000 << (n % 4), RAM: 16 << 30 << (n % 4)}, Labels: cost.Labels{{Name: "pool", Value: "general"}},
-			}}),
-		})
-	}
-	slices.SortFunc(items, func(a, b cost.Item) int { return int(a.Subject) - int(b.Subject) })
-	var days []*cost.Ledger
-	end := month.AddDate(0, 1, 0)
-	for d := month; d.Before(end); d = d.AddDate(0, 0, 1) {
-		l := &cost.Ledger{From: d.UnixMilli(), To: d.UnixMilli() + day, Names: names, Items: slices.Clone(items)}
-		assets := map[uint32]*cost.AssetItem{}
-		for i := range l.Items {
-			item := &l.Items[i]
-			item.CPU = cost.Parts{Used: units.Units(r.Int64N(1 << 36)), Unused: units.Units(r.Int64N(1 << 36)), Request: units.Units(day * 500)}
-			item.RAM = cost.Parts{Used: units.Units(r.Int64N(1 << 46)), Unused: units.Units(r.Int64N(1 << 46)), Request: units.Units(86_400 << 29)}
-			item.Received, item.Sent = units.Units(r.Int64N(1<<34)), units.Units(r.Int64N(1<<34))
-			item.Alive = day - r.Int64N(day/10)
-			item.CPUKnown, item.RAMKnown = item.Alive, item.Alive
-			a := assets[item.Place]
-			if a == nil {
-				a = &cost.AssetItem{Subject: names.Subject(cost.Subject{Owner: cost.Owner{Cluster: "east"}}), Place: item.Place, Up: day}
-				assets[item.Place] = a
-			}
-			a.CPU.Capacity = a.CPU.Capacity.Plus(item.CPU.Used).Plus(item.CPU.Unused)
-			a.RAM.Capacity = a.RAM.Capacity.Plus(item.RAM.Used).Plus(item.RAM.Unused)
-			a.Received, a.Sent = a.Received.Plus(item.Received), a.Sent.Plus(item.Sent)
-		}
-		for _, a := range assets {
-			l.Assets = append(l.Assets, *a)
-		}
-		days = append(days, l)
-		c.manifest.Days = append(c.manifest.Days, cube.Day{Start: d.UnixMilli(), Closed: 1<<24 - 1, RolledUp: true})
-	}
-	for _, table := range cube.RollUpTables() {
-		var out bytes.Buffer
-		if err := cube.WriteRollUp(b.Context(), &out, table, nil, days); err != nil {
-			b.Fatal(err)
-		}
-		c.put(b, cube.DayLevel, month.UnixMilli(), end.UnixMilli(), table, out.Bytes())
 	}
 }

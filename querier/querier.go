@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/varve-io/varve/pkg/cost/cube"
 	"github.com/varve-io/varve/pkg/tenant"
@@ -82,6 +83,7 @@ func New(c Config, d Dependencies) (*Querier, error) {
 	q.pages = newCache[costPagesKey, *wholeCosts](costPagesBytes, q.now)
 	q.costReader = costReader{
 		sources: written, cubes: d.Cubes, limits: d.Limits, manifests: newCache[tenant.ID, *cube.Manifest](manifestBytes, q.now),
+		ahead: semaphore.NewWeighted(aheadBytes),
 	}
 	q.store.sources.costs = &costSeries{
 		reader: q.costReader, prices: q.prices, limits: d.Limits, now: q.now, hours: newCache[costKey, *costHour](costCacheBytes, q.now),

@@ -171,6 +171,35 @@ func (c *cursor[R]) index(column, leaf int) int {
 	return found.ColumnIndex
 }
 
+// extents are the places in the file of columns of the current group, leaf by leaf, and where their bytes lie.
+func (c *cursor[R]) extents(wanted []int) (places []int, ranges []bytesAt) {
+	meta := c.meta()
+	for _, i := range wanted {
+		for k := range c.table.columns[c.columns[i]].leaves {
+			place := c.index(c.columns[i], k)
+			off, n := extent(&meta[place])
+			places = append(places, place)
+			ranges = append(ranges, bytesAt{off, n})
+		}
+	}
+	return places, ranges
+}
+
+// groupsBefore is where the columns lie that are wanted of each group with a period that begins before until. The cursor is of no use after it.
+func (c *cursor[R]) groupsBefore(until int64, wanted func() []int) (all [][]bytesAt) {
+	for ; c.group < len(c.file.Groups); c.leave() {
+		spans := c.file.Groups[c.group]
+		if len(spans) > 0 && spans[0].Start >= until {
+			break
+		}
+		if groupRows(spans) > 0 {
+			_, ranges := c.extents(wanted())
+			all = append(all, ranges)
+		}
+	}
+	return all
+}
+
 // meta is what the footer says of the current group's columns.
 func (c *cursor[R]) meta() []format.ColumnChunk {
 	return c.file.parquet.Metadata().RowGroups[c.rowed].Columns
@@ -179,16 +208,7 @@ func (c *cursor[R]) meta() []format.ColumnChunk {
 // open fetches columns of the current group, by their places among those that are read.
 func (c *cursor[R]) open(ctx context.Context, wanted []int) error {
 	chunks, meta := c.file.parquet.RowGroups()[c.rowed].ColumnChunks(), c.meta()
-	var places []int
-	var ranges []struct{ Off, Len int64 }
-	for _, i := range wanted {
-		for k := range c.table.columns[c.columns[i]].leaves {
-			place := c.index(c.columns[i], k)
-			off, n := extent(&meta[place])
-			places = append(places, place)
-			ranges = append(ranges, struct{ Off, Len int64 }{off, n})
-		}
-	}
+	places, ranges := c.extents(wanted)
 	data, err := c.file.src.Ranges(ctx, ranges)
 	if err != nil {
 		return err

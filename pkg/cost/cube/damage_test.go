@@ -11,10 +11,27 @@ import (
 	"github.com/varve-io/varve/pkg/cost"
 )
 
-// readSource reads all of a table's file, or says what is wrong.
+// readSource reads all of a table's file, or says what is wrong. It is the same where the file is fetched ahead, a part of it or all.
 func readSource(t testing.TB, table Table, data []byte) (rows string, err error) {
 	t.Helper()
-	for h, err := range Hours(t.Context(), Files{table: &memory{data: data}}, nil) {
+	files := Files{table: &memory{data: data}}
+	rows, err = readHours(t, files)
+	for _, most := range []int64{0, 1000, 1 << 40} {
+		fetched, failed := Ahead(t.Context(), HourLevel, files, nil, 1<<62, most)
+		again := ""
+		if failed == nil {
+			again, failed = readHours(t, fetched)
+		}
+		if again != rows || (failed == nil) != (err == nil) {
+			t.Fatalf("fetched ahead, %d bytes: %v, not %v; the same rows: %v", most, failed, err, again == rows)
+		}
+	}
+	return rows, err
+}
+
+func readHours(t testing.TB, files Files) (rows string, err error) {
+	t.Helper()
+	for h, err := range Hours(t.Context(), files, nil) {
 		if err != nil {
 			return "", err
 		}

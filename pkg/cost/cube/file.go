@@ -58,6 +58,9 @@ type File struct {
 // Open reads a file's footer. A file of another table is an error that wraps ErrDamaged.
 func Open(ctx context.Context, table Table, src Source) (f *File, err error) {
 	defer recoverDamage(&err)
+	if a, ok := src.(*ahead); ok && a.file.Table == table {
+		return a.file, nil
+	}
 	f, err = open(ctx, table, src)
 	if err != nil {
 		return nil, fmt.Errorf("open cost cube: table %s: %w", table, err)

@@ -27,13 +27,7 @@ func (c *cursor[R]) gather(ctx context.Context, g *gathered) error {
 	if rows > groupLimit+maxRows {
 		return damaged("a row group of %d rows", rows)
 	}
-	constants := make([]*constant, len(c.columns))
-	var wanted []int
-	for i, column := range c.columns {
-		if constants[i] = c.constant(column); constants[i] == nil {
-			wanted = append(wanted, i)
-		}
-	}
+	constants, wanted := c.constants()
 	if err := c.open(ctx, wanted); err != nil {
 		return err
 	}
@@ -64,6 +58,17 @@ func (c *cursor[R]) gather(ctx context.Context, g *gathered) error {
 		}
 		return err
 	})
+}
+
+// constants are the columns of the current group that have one value, and the places of all others among those that are read.
+func (c *cursor[R]) constants() (constants []*constant, others []int) {
+	constants = make([]*constant, len(c.columns))
+	for i, column := range c.columns {
+		if constants[i] = c.constant(column); constants[i] == nil {
+			others = append(others, i)
+		}
+	}
+	return constants, others
 }
 
 // each calls do for all columns that are read, several at once.

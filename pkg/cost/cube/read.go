@@ -17,6 +17,8 @@ type filler[H any] interface {
 	next() (Span, bool)
 	// fill reads the span, if it is the table's next one, and empties the table's part of the H otherwise.
 	fill(ctx context.Context, span Span, into *H) error
+	// upcoming is where the bytes lie, by row group, that fill asks for until a time; fill can't be called after it.
+	upcoming(until int64) [][]bytesAt
 	close()
 }
 
@@ -42,6 +44,8 @@ func (t *tableFiller[H, R]) fill(ctx context.Context, span Span, into *H) error 
 	}
 	return t.set(into, t.rows)
 }
+
+func (t *tableFiller[H, R]) upcoming(until int64) [][]bytesAt { return t.groupsBefore(until, t.all) }
 
 func fillAll[H any](ctx context.Context, tables []filler[H], span Span, into *H) error {
 	for _, t := range tables {

@@ -71,6 +71,13 @@ func (f *rollUpFiller[R]) fill(ctx context.Context, span Span, into *cost.Ledger
 	return nil
 }
 
+func (f *rollUpFiller[R]) upcoming(until int64) [][]bytesAt {
+	return f.groupsBefore(until, func() []int {
+		_, others := f.constants()
+		return others
+	})
+}
+
 // load gathers the current group, unless it is there already.
 func (f *rollUpFiller[R]) load(ctx context.Context, names *cost.Names) error {
 	if f.group != f.cursor.group+1 {
