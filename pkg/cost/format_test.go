@@ -154,6 +154,24 @@ func TestJSONIsAsTheLibraryWritesIt(t *testing.T) {
 	}
 }
 
+// The room for an answer is guessed from its first lines. Long warnings before them are no part of the guess.
+func TestJSONTakesTheRoomThatItNeeds(t *testing.T) {
+	l, err := cost.MaxRequestUsage.Ledger(smallHour(), cost.NewNames())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := report(t, cost.Query{From: start, To: start + hour, By: []string{"pod"}}, bookOf(t, smallBook), l)
+	r.Warnings = slices.Repeat([]cost.Warning{{Name: "usage_missing", Cluster: "prod", Count: 1, Example: strings.Repeat("x", 100)}}, 5000)
+	r.Lines = slices.Repeat(r.Lines, 2000)
+	var b bytes.Buffer
+	if err := r.Write(&b, "json"); err != nil {
+		t.Fatal(err)
+	}
+	if b.Cap() > 2*b.Len() {
+		t.Errorf("%d bytes in a buffer of %d", b.Len(), b.Cap())
+	}
+}
+
 // A label's value is neither a spreadsheet's formula nor a terminal's command.
 func TestHostileLabels(t *testing.T) {
 	h := smallHour()

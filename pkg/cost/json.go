@@ -39,21 +39,22 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		text := string(appendString(nil, by))
 		j.by = append(j.by, text[1:len(text)-1])
 	}
+	before := len(j.b) // warnings can be long
 	for i, l := range r.Lines {
 		if i > 0 {
 			j.b = append(j.b, ',')
 		}
 		j.line(l)
-		if len(j.b) < flushJSON {
+		if len(j.b)-before < flushJSON {
 			continue
 		}
 		if buffer, ok := w.(*bytes.Buffer); ok && !j.flushed {
-			buffer.Grow(len(j.b) / (i + 1) * len(r.Lines) / 100 * 105) // about what all lines take
+			buffer.Grow(before + (len(j.b)-before)/(i+1)*len(r.Lines)/100*105) // about what all lines take
 		}
 		if _, err := w.Write(j.b); err != nil {
 			return err
 		}
-		j.b, j.flushed = j.b[:0], true
+		j.b, j.flushed, before = j.b[:0], true, 0
 	}
 	if len(r.Lines) > 0 {
 		j.b = append(j.b, "\n  "...)
