@@ -95,8 +95,13 @@ func (j *joiner) podOf(f *fields) *podSet {
 	if f.number == 0 {
 		f.number = j.numbers[podName{f.cluster, f.namespace, f.pod}]
 	}
-	if int(f.number) < len(j.numbered) {
-		return j.numbered[f.number]
+	return j.podsOf(f.number)
+}
+
+// podsOf is nil if the hour knows no pods of the name with the number.
+func (j *joiner) podsOf(number int32) *podSet {
+	if int(number) < len(j.numbered) {
+		return j.numbered[number]
 	}
 	return nil
 }
@@ -105,8 +110,9 @@ func (j *joiner) podOf(f *fields) *podSet {
 func (j *joiner) addPods(f *fields) *podSet {
 	set := &podSet{podName: podName{j.keep(f.cluster), j.keep(f.namespace), j.keep(f.pod)}}
 	if f.number == 0 {
-		f.number = int32(len(j.numbers) + 1)
+		f.number = int32(len(j.names))
 		j.numbers[set.podName] = f.number
+		j.names = append(j.names, set.podName)
 	}
 	j.numbered = append(j.numbered, make([]*podSet, max(int(f.number)+1-len(j.numbered), 0))...)
 	j.pods[set.podName], j.numbered[f.number] = set, set

@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-io/varve/pkg/cost/quantity"
-	"github.com/varve-io/varve/pkg/series"
 )
 
 // meter is what one node-exporter says was used of a node, in each of its segments.
@@ -46,7 +45,7 @@ func (j *joiner) readMeters() error {
 		{"node_memory_MemTotal_bytes", nil, func(_ *node, m *meter, bridge int64) { m.total = quantity.Levels(nil, j.runs, bridge, 1) }},
 		{"node_memory_MemAvailable_bytes", nil, j.meterRAM},
 	} {
-		err := j.each(request{window: j.around(nearMargin), metric: m.metric, matchers: m.matchers, fn: func(c series.Chunked) error { return j.meter(c, m.add) }})
+		err := j.each(request{window: j.around(nearMargin), metric: m.metric, matchers: m.matchers, fn: func(c *held) error { return j.meter(c, m.add) }})
 		if err != nil {
 			return err
 		}
@@ -63,7 +62,7 @@ func (j *joiner) address(cluster, host string, s *nodeSet) {
 }
 
 // meter adds a series to the meters of its node: of each machine that had the name or the address, in its own time.
-func (j *joiner) meter(c series.Chunked, add func(n *node, m *meter, bridge int64)) error {
+func (j *joiner) meter(c *held, add func(n *node, m *meter, bridge int64)) error {
 	sets := j.nodesOf(j.parse(c.Labels), c.Labels.Get("instance"))
 	if len(sets) == 0 {
 		return nil
@@ -72,11 +71,13 @@ func (j *joiner) meter(c series.Chunked, add func(n *node, m *meter, bridge int6
 	if err != nil || len(j.runs) == 0 {
 		return err
 	}
-	id := sourceOf(c.Labels)
+	if c.of == 0 {
+		c.of = sourceOf(c.Labels)
+	}
 	for _, s := range sets {
 		for _, n := range s.nodes {
 			if len(n.segments) > 0 {
-				add(n, n.meter(id), bridge)
+				add(n, n.meter(c.of), bridge)
 			}
 		}
 	}

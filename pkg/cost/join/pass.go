@@ -22,8 +22,8 @@ type request struct {
 	metric   string
 	matchers []*labels.Matcher
 	labels   bool // no chunks
-	fn       func(series.Chunked) error
-	absent   func(series.Chunked) error // gets those that other hours read, without chunks in the window; nil if they don't matter
+	fn       func(*held) error
+	usage    *usageOf // series go to it in groups, instead of fn
 }
 
 // stage is how far an hour is: all hours ask for the same in the same stage, but some have no need to ask.
@@ -47,6 +47,7 @@ func (j *joiner) each(r request) error {
 
 // hourOf is one hour of a pass: a coroutine that stands at its request.
 type hourOf struct {
+	*joiner
 	next func() (*request, bool)
 	at   *request
 }
@@ -77,7 +78,7 @@ func pass(r *reader, o Options, starts []int64) ([]*cost.Hour, error) {
 			out[i] = j.rows()
 		})
 		defer stop()
-		hours = append(hours, &hourOf{next: next})
+		hours = append(hours, &hourOf{joiner: j, next: next})
 	}
 	for due := hours; ; {
 		for _, h := range due {
@@ -110,6 +111,9 @@ func (r *reader) serve(hours []*hourOf) error {
 	for _, h := range hours {
 		r.reach.from, r.reach.to = min(r.reach.from, h.at.from), max(r.reach.to, h.at.to)
 	}
+	if at.usage != nil && at.labels {
+		r.groups.reset()
+	}
 	q := series.Query{Tenant: r.opts.Tenant, MinTime: r.reach.from, MaxTime: r.reach.to - 1, SkipChunks: at.labels,
 		Matchers: append(at.matchers[:len(at.matchers):len(at.matchers)], equal(labels.MetricName, at.metric))}
 	ctx, cancel := context.WithCancel(r.ctx)
@@ -129,21 +133,23 @@ func (r *reader) serve(hours []*hourOf) error {
 		r.recycler.Free(b.rooms)
 	}
 	cancel()
-	return cmp.Or(failed, <-ended)
+	if failed = cmp.Or(failed, <-ended); failed != nil || at.usage == nil {
+		return failed
+	}
+	return r.endGroups(hours)
 }
 
 // give hands a series to all hours.
 func (r *reader) give(c series.Chunked, hours []*hourOf) error {
-	r.current, r.parsed, r.decoded = c, false, false
+	r.now, r.parsed = held{Chunked: c, all: r.now.all}, false
+	if hours[0].at.usage != nil {
+		return r.group(hours)
+	}
 	for _, h := range hours {
-		fn := h.at.fn
 		if r.shared && !h.at.labels && !h.at.reaches(c.Chunks) {
-			fn = h.at.absent
-		}
-		if fn == nil {
 			continue
 		}
-		if err := fn(c); err != nil {
+		if err := h.at.fn(&r.now); err != nil {
 			return err
 		}
 	}

@@ -25,15 +25,15 @@ type reader struct {
 	kept map[string]string
 	// recycler has the room of series, if the source is Recycling.
 	recycler series.Recycler
-	// numbers are of all names of pods that any hour knows, from 1 on.
+	// numbers are of all names of pods that any hour knows, from 1 on; names are those by their numbers.
 	numbers map[podName]int32
+	names   []podName
 
-	current series.Chunked // that is read, for one hour or several
-	shared  bool           // several
-	reach   window         // of all of them
-	parsed  bool           // fields are those of current
-	decoded bool           // all is its samples
-	all     []quantity.Run
+	now    held   // the series that is read, for one hour or several
+	shared bool   // several
+	reach  window // of all of them
+	parsed bool   // fields are those of the series
+	groups groups
 
 	it      chunkenc.Iterator
 	xor     xorReader
@@ -56,7 +56,7 @@ func (r *reader) parse(ls labels.Labels) *fields {
 
 func newReader(ctx context.Context, src Source, o Options) *reader {
 	o.ClusterLabel = cmp.Or(o.ClusterLabel, "cluster")
-	return &reader{ctx: ctx, src: src, opts: o, kept: map[string]string{}, numbers: map[podName]int32{}}
+	return &reader{ctx: ctx, src: src, opts: o, kept: map[string]string{}, numbers: map[podName]int32{}, names: make([]podName, 1)}
 }
 
 // keep is a copy of s that doesn't hold on to the labels s is from; equal strings share one.
@@ -120,7 +120,7 @@ func (j *joiner) around(margin int64) window {
 func (j *joiner) facts(metric string, e extent, fn func(f fact), ms ...*labels.Matcher) error {
 	w := j.around(e.margin)
 	w.most = e.most
-	return j.each(request{window: w, metric: metric, matchers: ms, fn: func(c series.Chunked) error {
+	return j.each(request{window: w, metric: metric, matchers: ms, fn: func(c *held) error {
 		if err := j.decode(c, w); err != nil || len(j.runs) == 0 {
 			return err
 		}
@@ -131,25 +131,39 @@ func (j *joiner) facts(metric string, e extent, fn func(f fact), ms ...*labels.M
 	}})
 }
 
+// held is a series, and its samples once several hours want them.
+type held struct {
+	series.Chunked
+	isDecoded bool
+	all       []quantity.Run
+	of        sourceID // of a node's meter, once an hour has asked
+}
+
 // decode reads the samples of a series in the window into r.runs. What several hours read is decoded once.
-func (r *reader) decode(c series.Chunked, w window) (err error) {
-	if !r.shared || len(c.Chunks) == 0 || &c.Chunks[0] != &r.current.Chunks[0] {
-		r.own, err = r.decodeTo(r.own[:0], c, w)
+func (r *reader) decode(c *held, w window) (err error) {
+	if !r.shared {
+		r.own, err = r.decodeTo(r.own[:0], c.Chunked, w)
 		r.runs = r.own
 		return err
 	}
-	if !r.decoded {
-		if r.all, err = r.decodeTo(r.all[:0], c, r.reach); err != nil {
+	if !c.isDecoded {
+		if c.all, err = r.decodeTo(c.all[:0], c.Chunked, r.reach); err != nil {
 			return err
 		}
-		r.decoded = true
+		c.isDecoded = true
 	}
-	at := sort.Search(len(r.all), func(i int) bool { return r.all[i].Last() >= w.from })
-	some := r.all[at:]
+	r.cut(c.all, w)
+	return nil
+}
+
+// cut makes r.runs of what of all is in the window.
+func (r *reader) cut(all []quantity.Run, w window) {
+	at := sort.Search(len(all), func(i int) bool { return all[i].Last() >= w.from })
+	some := all[at:]
 	some = some[:sort.Search(len(some), func(i int) bool { return some[i].T >= w.to })]
 	if n := len(some); n == 0 || w.most == 0 && some[0].T >= w.from && some[n-1].Last() < w.to {
 		r.runs = some
-		return nil
+		return
 	}
 	r.xor.window, r.xor.runs, r.xor.values, r.xor.over, r.xor.short = w, r.own[:0], 0, false, false
 	for i := 0; i < len(some) && !r.xor.over; i++ {
@@ -157,7 +171,6 @@ func (r *reader) decode(c series.Chunked, w window) (err error) {
 	}
 	r.own = r.xor.runs
 	r.runs = r.own
-	return nil
 }
 
 func (r *reader) decodeTo(dst []quantity.Run, c series.Chunked, w window) ([]quantity.Run, error) {

@@ -37,7 +37,7 @@ func (j *joiner) settle() {
 }
 
 func (j *joiner) rows() *cost.Hour {
-	h := &cost.Hour{Start: j.Start, From: j.From, To: j.To}
+	h := &cost.Hour{Start: j.Start, From: j.From, To: j.To, Workloads: make([]cost.Workload, 0, j.expected())}
 	for _, s := range j.pods {
 		for _, p := range s.pods {
 			if len(p.segments) > 0 {
@@ -68,6 +68,19 @@ func (j *joiner) rows() *cost.Hour {
 	slices.SortFunc(h.Scalers, compareScalers)
 	h.Warnings = j.warnings.rows()
 	return h
+}
+
+// expected is about how many rows of workloads there will be.
+func (j *joiner) expected() (n int) {
+	for _, s := range j.pods {
+		for _, p := range s.pods {
+			n += len(p.segments) * len(p.containers)
+			if p.extra != nil {
+				n += len(p.segments)
+			}
+		}
+	}
+	return n
 }
 
 func (j *joiner) warnOfNode(n *node, rows []cost.Node) {

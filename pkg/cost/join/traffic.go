@@ -89,7 +89,7 @@ func (j *joiner) grown(p *pod, name string, sources []source, alone bool) (g gro
 	if len(sources) > 1 {
 		return j.laid(p, name, sources, alone)
 	}
-	bridge, err := j.decodeUsage(sources[0].Chunked, true)
+	bridge, err := j.decodeUsage(sources[0].held, true)
 	if err != nil || len(j.runs) == 0 {
 		return g, nil, err
 	}

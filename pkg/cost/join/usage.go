@@ -1,20 +1,15 @@
 package join
 
 import (
-	"cmp"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
-	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/varve-io/varve/pkg/cost"
 	"github.com/varve-io/varve/pkg/cost/quantity"
-	"github.com/varve-io/varve/pkg/series"
 )
 
 // groupKey is one container name of the pods of one name, and for what has parts one device or interface: the series about it are
@@ -27,31 +22,8 @@ type groupKey struct {
 // source is one series of a group.
 type source struct {
 	uid, run string // of the cgroup, "" if it isn't told
-	series.Chunked
-}
-
-// kept is a copy of what of the source is in the window.
-func (s source) kept(w window) (source, error) {
-	s.run, s.Labels = strings.Clone(s.run), s.Labels.Copy()
-	size := 0
-	var some []chunks.Meta
-	for _, m := range s.Chunks {
-		if m.MinTime < w.to && m.MaxTime >= w.from {
-			some, size = append(some, m), size+len(m.Chunk.Bytes())
-		}
-	}
-	data := make([]byte, 0, size)
-	for i, m := range some {
-		from := len(data)
-		data = append(data, m.Chunk.Bytes()...)
-		c, err := chunkenc.FromData(m.Chunk.Encoding(), data[from:len(data):len(data)])
-		if err != nil {
-			return s, fmt.Errorf("series %s: %w", s.Labels, err)
-		}
-		some[i].Chunk = c
-	}
-	s.Chunks = some
-	return s, nil
+	id       uint64 // hash of the cgroup's path
+	*held
 }
 
 // usageOf is a metric of usage and what becomes of it.
@@ -95,123 +67,31 @@ func (j *joiner) readUsage() error {
 	return j.readMeters()
 }
 
-// usage streams one metric, and calls add with all sources of each group.
+// usage streams one metric, twice: the first time to count the series of each group.
 func (j *joiner) usage(m usageOf) error {
-	w := j.around(nearMargin)
-	counts, none, err := j.count(w, m)
-	if none || err != nil {
+	r := request{window: j.around(nearMargin), metric: m.metric, matchers: m.matchers, labels: true, usage: &m}
+	if err := j.each(r); err != nil {
+		return err
+	}
+	if j.groups.none {
 		j.stage.request++ // that other hours of the pass don't make either
-		return err
-	}
-	waiting := map[groupKey][]source{}
-	var one [1]source
-	complete := func(k groupKey) error {
-		all := waiting[k]
-		if len(all) == 0 || len(all) < int(counts[k]) {
-			return nil
-		}
-		delete(waiting, k)
-		return j.addAll(m, k, all)
-	}
-	absent := func(c series.Chunked) error {
-		k, ok := j.group(m, c.Labels)
-		if !ok || counts[k] <= 1 {
-			return nil
-		}
-		k = j.keepKey(k)
-		counts[k]--
-		return complete(k)
-	}
-	err = j.each(request{window: w, metric: m.metric, matchers: m.matchers, absent: absent, fn: func(c series.Chunked) error {
-		k, ok := j.group(m, c.Labels)
-		if !ok && m.more == nil {
-			return j.leaveOut(w, c)
-		}
-		if !ok { // the daemon may tell of pods that are gone, and the kubelet tells of the others, too
-			return nil
-		}
-		s := source{Chunked: c}
-		s.uid, s.run = cgroup(j.fields.id)
-		if counts[k] <= 1 {
-			one[0] = s
-			return m.add(k, one[:])
-		}
-		s, err := s.kept(w)
-		if err != nil {
-			return err
-		}
-		s.uid, k = j.keep(s.uid), j.keepKey(k)
-		waiting[k] = append(waiting[k], s)
-		return complete(k)
-	}})
-	if err != nil {
-		return err
-	}
-	for k, all := range waiting { // of groups whose other series went meanwhile
-		if err := j.addAll(m, k, all); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// addAll adds what of the sources has samples: that chunks of others may reach into the window must not show.
-func (j *joiner) addAll(m usageOf, k groupKey, all []source) error {
-	w := j.around(nearMargin)
-	w.most = 1
-	var failed error
-	all = slices.DeleteFunc(all, func(s source) bool {
-		err := j.decode(s.Chunked, w)
-		failed = cmp.Or(failed, err)
-		return len(j.runs) == 0
-	})
-	if failed != nil || len(all) == 0 {
-		return failed
-	}
-	return m.add(k, all)
-}
-
-// count says how many series each group has, from their labels, and whether there is none at all.
-func (j *joiner) count(w window, m usageOf) (counts map[groupKey]int32, none bool, err error) {
-	counts, none = map[groupKey]int32{}, true
-	err = j.each(request{window: w, metric: m.metric, matchers: m.matchers, labels: true, fn: func(c series.Chunked) error {
-		none = false
-		if k, ok := j.group(m, c.Labels); ok {
-			counts[j.keepKey(k)]++
-		}
-		return nil
-	}})
-	return counts, none, err
-}
-
-// leaveOut warns of a series whose pod nobody knows, if it tells of any usage: that chunks may reach into the range must not show, and a GPU
-// that nobody has is told of with the name of its exporter's pod.
-func (j *joiner) leaveOut(w window, c series.Chunked) error {
-	f := &j.fields
-	if f.pod == "" || j.podOf(f) != nil {
 		return nil
 	}
-	err := j.decode(c, w)
+	r.labels = false
+	return j.each(r)
+}
+
+// leaveOut warns of a series whose pod the hour doesn't know, if it tells of any usage: that chunks may reach into the range must not show, and a GPU
+// that nobody has is told of with the name of its exporter's pod. A daemon may tell of pods that are gone, and the kubelet tells of the others, too.
+func (j *joiner) leaveOut(m *usageOf, name podName, s *held) error {
+	if name.name == "" || m.more != nil {
+		return nil
+	}
+	err := j.decode(s, j.around(nearMargin))
 	if slices.ContainsFunc(j.runs, func(r quantity.Run) bool { return r.V > 0 }) {
-		j.warnings.add(UsageWithoutPod, j.keep(f.cluster), podName{f.cluster, f.namespace, f.pod}.String())
+		j.warnings.add(UsageWithoutPod, j.keep(name.cluster), name.String())
 	}
 	return err
-}
-
-func (j *joiner) keepKey(k groupKey) groupKey {
-	k.container, k.part = j.keep(k.container), j.keep(k.part)
-	return k
-}
-
-// group reads the fields; ok is false if the series is none of a known pod, or must not be counted.
-func (j *joiner) group(m usageOf, ls labels.Labels) (groupKey, bool) {
-	f := j.parse(ls)
-	if m.more != nil {
-		m.more(f, ls)
-	}
-	container, part, ok := m.group(f)
-	pods := j.podOf(f)
-	return groupKey{pods, container, part}, ok && pods != nil
 }
 
 // cgroup is the uid of the pod and the name of the run that the path of a container's cgroup tells.
@@ -231,7 +111,7 @@ func cgroup(id string) (uid, run string) {
 // readStarts finds when containers began that did so around the hour.
 func (j *joiner) readStarts() error {
 	w := j.around(nearMargin)
-	return j.each(request{window: w, metric: "container_start_time_seconds", matchers: isContainer, fn: func(c series.Chunked) error {
+	return j.each(request{window: w, metric: "container_start_time_seconds", matchers: isContainer, fn: func(c *held) error {
 		id := c.Labels.Get("id")
 		if id == "" {
 			return nil
@@ -250,7 +130,7 @@ func (j *joiner) readStarts() error {
 
 // start is when the container of a series began whose first sample is at t; 0 if that isn't known.
 func (j *joiner) start(p *pod, c *container, s source, alone bool, t int64) int64 {
-	if at, ok := j.starts[xxhash.Sum64String(s.Labels.Get("id"))]; ok {
+	if at, ok := j.starts[s.id]; ok {
 		return at
 	}
 	start := int64(0)
@@ -284,7 +164,7 @@ func lanesOf[T quantity.Piece[T]](j *joiner, r *room[T], sources []source, piece
 	lanes := r.lanes[:0]
 	begun := map[string]int64{}
 	for i, s := range sources {
-		bridge, err := j.decodeUsage(s.Chunked, len(sources) == 1)
+		bridge, err := j.decodeUsage(s.held, len(sources) == 1)
 		if err != nil {
 			return nil, err
 		}
@@ -308,7 +188,7 @@ func lanesOf[T quantity.Piece[T]](j *joiner, r *room[T], sources []source, piece
 
 // decodeUsage reads a series around the hour, and its bridge: no farther than the least bridge goes, unless that is not the series' bridge,
 // or other series are to be compared with it.
-func (j *joiner) decodeUsage(c series.Chunked, alone bool) (bridge int64, err error) {
+func (j *joiner) decodeUsage(c *held, alone bool) (bridge int64, err error) {
 	if alone {
 		if err = j.decode(c, j.around(usageMargin)); err != nil {
 			return 0, err
