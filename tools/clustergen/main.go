@@ -100,6 +100,7 @@ func (o *options) parse(verb string, args []string) error {
 	f.DurationVar(&o.interval, "interval", 15*time.Second, "time between two scrapes")
 	life := f.Duration("life", 24*time.Hour, "of a pod on average")
 	f.BoolVar(&o.config.NodeExporter, "node-exporter", false, "add node-exporter: three series for each CPU")
+	f.BoolVar(&o.config.Classes, "classes", false, "add network-costs, Kubecost's daemon: where pods' traffic goes. Not with -openb")
 	f.BoolVar(&o.config.Rest, "rest", false, "add what the exporters write beside what costs are counted from: about nine series in ten, with -node-exporter")
 	f.BoolVar(&o.config.Faults, "faults", false, "let scrapers be down and scrapes fail")
 	f.BoolVar(&o.config.Twins, "twins", false, "two scrapers with replica labels, two cAdvisor jobs, three shards of kube-state-metrics")

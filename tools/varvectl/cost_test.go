@@ -29,7 +29,7 @@ func simulated(t *testing.T) string {
 	program := filepath.Join(dir, "clustergen")
 	for _, c := range [][]string{
 		{"go", "build", "-o", program, "../clustergen"},
-		{program, "blocks", "-dir=" + filepath.Join(dir, "blocks"), "-nodes=3", "-pods=20", "-seed=2", "-interval=60s", "-twins", "-from=2026-01-01T00:00:00Z", "-to=2026-01-01T06:00:00Z"},
+		{program, "blocks", "-dir=" + filepath.Join(dir, "blocks"), "-nodes=3", "-pods=20", "-seed=2", "-interval=60s", "-twins", "-classes", "-from=2026-01-01T00:00:00Z", "-to=2026-01-01T06:00:00Z"},
 	} {
 		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", c, err, out)

@@ -105,6 +105,7 @@ func (v *verifier) report(a ask, c *checked) {
 		for name, q := range l.Quantities {
 			addTo(sums, l.Kind+" "+name, q)
 		}
+		v.classes(what, l.Quantities)
 	}
 	v.same(a.String()+": residual", c.Residual, "0")
 	v.add(a.String()+": lines", c.Total, costs...)
@@ -119,6 +120,23 @@ func (v *verifier) report(a ask, c *checked) {
 		v.same(a.String()+": quantity of "+name, quantities[name], v.quantities[name])
 	}
 	v.same(a.String()+": number of quantities", fmt.Sprint(len(quantities)), fmt.Sprint(len(v.quantities)))
+}
+
+// classes checks that bytes which have a class are not more than all.
+func (v *verifier) classes(what string, quantities map[string]string) {
+	for _, all := range []string{"network_received_bytes", "network_sent_bytes"} {
+		sums := map[string]*big.Rat{all: new(big.Rat), "": new(big.Rat)}
+		for name, q := range quantities {
+			if name == all {
+				addTo(sums, all, q)
+			} else if strings.HasPrefix(name, all+"_") {
+				addTo(sums, "", q)
+			}
+		}
+		if v.sums++; sums[""].Cmp(sums[all]) > 0 {
+			v.differ("%s: %s with a class are %s, more than all, %s", what, all, sums[""].RatString(), sums[all].RatString())
+		}
+	}
 }
 
 // billed is what all lines have of each resource of nodes: what was held of them, idle, system, and unknown.

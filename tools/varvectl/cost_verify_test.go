@@ -43,6 +43,7 @@ func TestCostVerify(t *testing.T) {
 		{"a pool", "by=cluster&", `"ram": "0.`, `"ram": "1.`, "pools: they add up to"},
 		{"a use", "by=pod", `"unused": "0.`, `"unused": "1.`, "used, unused, usage_unknown and shared: they add up"},
 		{"a quantity", "by=pod", `"cpu_core_microseconds_used": "`, `"cpu_core_microseconds_used": "9`, "quantity of workload cpu_core_microseconds_used"},
+		{"bytes of a class", "by=pod", `"network_sent_bytes_internet": "`, `"network_sent_bytes_internet": "9999999`, "network_sent_bytes with a class are"},
 		{"an asset", "by=asset", `"cost": "0.`, `"cost": "9.`, "assets by=asset: assets: they add up to"},
 		{"capacity", "by=class", `"ram_byte_seconds_capacity": "`, `"ram_byte_seconds_capacity": "9`, "capacity of ram_byte_seconds"},
 		{"the residual", "by=&", `"residual": "0"`, `"residual": "0.1"`, `residual: "0.1"`},

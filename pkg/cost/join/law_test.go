@@ -1,6 +1,7 @@
 package join
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/varve-io/varve/pkg/cost"
@@ -13,7 +14,7 @@ import (
 func TestGeneratedClustersHaveABill(t *testing.T) {
 	for seed := range uint64(3) {
 		c := cluster.Random(cluster.Config{
-			Seed: seed, Span: cluster.Span{From: begin - 2*hourLength, To: begin + 4*hourLength}, Nodes: 3, Pods: 25, Life: hourLength, Interval: 30_000,
+			Seed: seed, Span: cluster.Span{From: begin - 2*hourLength, To: begin + 4*hourLength}, Nodes: 3, Pods: 25, Life: hourLength, Interval: 30_000, Classes: true,
 		})
 		g := generate(t, begin-2*hourLength, begin+4*hourLength, c)
 		names := cost.NewNames()
@@ -34,6 +35,9 @@ func TestGeneratedClustersHaveABill(t *testing.T) {
 			t.Fatal(err)
 		}
 		hours, rolled := bill(t, ledgers...), bill(t, sum)
+		if !slices.ContainsFunc(hours.Lines, func(l *cost.Line) bool { return !l.Network.IsZero() }) {
+			t.Errorf("seed %d: nothing is paid for traffic", seed)
+		}
 		if hours.Residual != "0" || hours.Total.IsZero() || rolled.Hash != hours.Hash {
 			t.Errorf("seed %d: total %v, residual %s; hash %s of hours, %s of the roll-up", seed, hours.Total, hours.Residual, hours.Hash, rolled.Hash)
 		}
@@ -42,7 +46,11 @@ func TestGeneratedClustersHaveABill(t *testing.T) {
 
 func bill(t *testing.T, ledgers ...*cost.Ledger) *cost.Report {
 	t.Helper()
-	b, err := cost.NewBuilder(cost.Query{From: begin, To: begin + 2*hourLength, By: []string{"namespace", "controller", "zone"}}, price.Default())
+	book, err := price.Parse([]byte(classesBook))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := cost.NewBuilder(cost.Query{From: begin, To: begin + 2*hourLength, By: []string{"namespace", "controller", "zone"}}, book)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (s *countingSet) Next() bool {
 // Hours that are read together are those that are read alone, whichever they are; and series are read once.
 func TestHoursTogether(t *testing.T) {
 	for seed := range uint64(3) {
-		cfg := cluster.Config{Seed: seed, Faults: seed == 1, Twins: seed == 2, NodeExporter: seed == 0, Nodes: 3, Pods: 15, Life: hourLength, Interval: 60_000}
+		cfg := cluster.Config{Seed: seed, Faults: seed == 1, Twins: seed == 2, NodeExporter: seed == 0, Classes: true, Nodes: 3, Pods: 15, Life: hourLength, Interval: 60_000}
 		cfg.Span = cluster.Span{From: begin - 2*hourLength, To: begin + 6*hourLength}
 		src := &counting{Source: generate(t, cfg.From, cfg.To, cluster.Random(cfg))}
 		opts := Options{Tenant: tenant.Anonymous, Labels: []string{"app", "team"}}

@@ -228,6 +228,38 @@ func checkAssets(t *testing.T, truth []cluster.AssetTruth, h *cost.Hour, kind co
 	}
 }
 
+// checkTraffic checks bytes of pods whose name no other pod has, and adds them up by class.
+func checkTraffic(t *testing.T, truth *cluster.Truth, h *cost.Hour) (some [cluster.TrafficClasses + 1]int64) {
+	t.Helper()
+	type key struct {
+		uid   string
+		class cost.TrafficClass
+	}
+	got := map[key]cost.Network{}
+	for _, w := range h.Workloads {
+		n := got[key{w.UID, w.Class}]
+		got[key{w.UID, w.Class}] = cost.Network{Received: n.Received + w.Network.Received, Sent: n.Sent + w.Network.Sent}
+	}
+	classes := [...]cost.TrafficClass{cluster.Internet: cost.Internet, cluster.CrossRegion: cost.CrossRegion, cluster.CrossZone: cost.CrossZone, cluster.InZone: cost.InZone}
+	for _, p := range truth.Traffic {
+		o := &p.Observed
+		if p.Reused {
+			continue
+		}
+		for i, class := range classes {
+			if n, want := got[key{p.UID, class}], (cost.Network{Received: o.Received.Classes[i], Sent: o.Sent.Classes[i]}); n != want {
+				t.Errorf("%s, %s: %+v, want %+v", p.Pod, class, n, want)
+			}
+			some[i] += o.Received.Classes[i] + o.Sent.Classes[i]
+		}
+		if n, want := got[key{uid: p.UID}], (cost.Network{Received: o.Received.Unclassified, Sent: o.Sent.Unclassified}); n != want {
+			t.Errorf("%s: %+v, want %+v", p.Pod, n, want)
+		}
+		some[len(classes)] += o.Received.Unclassified + o.Sent.Unclassified
+	}
+	return some
+}
+
 // Random clusters against their truth in closed form, with and without outages.
 func TestGeneratedClusters(t *testing.T) {
 	for seed := range uint64(4) {
@@ -236,12 +268,19 @@ func TestGeneratedClusters(t *testing.T) {
 				continue // an outage of two hours, which is longer than what is read around an hour
 			}
 			t.Run(fmt.Sprint(seed, faults), func(t *testing.T) {
-				eachHour(t, cluster.Config{Seed: seed, Faults: faults}, func(truth *cluster.Truth, h *cost.Hour) {
+				var bytes [cluster.TrafficClasses + 1]int64
+				eachHour(t, cluster.Config{Seed: seed, Faults: faults, Classes: true}, func(truth *cluster.Truth, h *cost.Hour) {
+					for i, n := range checkTraffic(t, truth, h) {
+						bytes[i] += n
+					}
 					checkContainers(t, truth, h)
 					checkNodes(t, truth, h)
 					checkAssets(t, truth.Volumes, h, cost.VolumeAsset, 1000)
 					checkAssets(t, truth.Balancers, h, cost.LoadBalancerAsset, 1)
 				})
+				if slices.Contains(bytes[:], 0) {
+					t.Errorf("there is no traffic of some class: %v", bytes)
+				}
 			})
 		}
 	}

@@ -22,7 +22,7 @@ func tallyOf(hours ...*cost.Hour) tally {
 	t := tally{map[string]int64{}, map[string]int64{}}
 	for _, h := range hours {
 		for _, w := range h.Workloads {
-			k := strings.Join([]string{w.Namespace, w.Pod, w.UID, w.Container, w.Node, w.Provider, w.Controller.String(), w.QoS}, "/")
+			k := strings.Join([]string{w.Namespace, w.Pod, w.UID, w.Container, w.Node, w.Provider, w.Controller.String(), w.QoS, string(w.Class)}, "/")
 			for name, v := range map[string]int64{
 				"alive": w.Alive, "cpu used": w.CPU.Used, "cpu unused": w.CPU.Unused, "cpu request": w.CPU.Request, "cpu unknown": w.CPU.Unknown, "cpu limit": w.CPU.Limit,
 				"cpu known": w.CPUKnown, "ram known": w.RAMKnown, "gpu known": w.GPUKnown, "gpu used": w.GPU.Used, "gpu unused": w.GPU.Unused,
@@ -68,7 +68,7 @@ func tallyOf(hours ...*cost.Hour) tally {
 func TestPartsOfAnHour(t *testing.T) {
 	for seed := range uint64(3) {
 		rng := rand.New(rand.NewPCG(seed, 7))
-		cfg := cluster.Config{Seed: seed, Faults: seed == 1, Twins: seed == 2, Nodes: 3, Pods: 25, Life: hourLength, Interval: 30_000}
+		cfg := cluster.Config{Seed: seed, Faults: seed == 1, Twins: seed == 2, Classes: true, Nodes: 3, Pods: 25, Life: hourLength, Interval: 30_000}
 		cfg.Span = cluster.Span{From: begin - 2*hourLength, To: begin + 4*hourLength}
 		g := generate(t, cfg.From, cfg.To, cluster.Random(cfg))
 		for range 2 {

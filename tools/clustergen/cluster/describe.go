@@ -88,6 +88,8 @@ type Pod struct {
 	Containers, InitContainers []Container
 	// Received and Sent are rates of the network in bytes per millisecond while the pod runs.
 	Received, Sent Shape
+	// ReceivedBy and SentBy are parts of them.
+	ReceivedBy, SentBy Classified
 }
 
 // Container is one of a pod. Requests and limits may change over time (in-place resize); an unset shape is none.
@@ -160,6 +162,8 @@ type Scrape struct {
 	Shards int
 	// CAdvisor and Kubelet are two paths of the kubelet, NodeExporter and DCGM run on each node.
 	CAdvisor, Kubelet, NodeExporter, DCGM []Job
+	// NetworkCosts runs on each node, too, and tells where traffic goes.
+	NetworkCosts []Job
 	// Rest adds what else the exporters write, of which nothing follows: most of what a real tenant has.
 	Rest bool
 }

@@ -83,7 +83,7 @@ func (v *view) devices(node int, put podPut, own, peer func(*Pod) Shape) {
 // targetFamilies say of each target whether its scrape went well.
 func targetFamilies() []family {
 	return []family{{"up", func(v *view) {
-		for k := stateMetrics; k <= dcgm; k++ {
+		for k := stateMetrics; k <= networkCosts; k++ {
 			if k == stateMetrics {
 				for unit := range max(v.Scrape.Shards, 1) {
 					v.putUp(k, unit, v.Span)

@@ -7,7 +7,8 @@ type observer struct {
 	*Cluster
 	hour  Span
 	grids map[sourceKey]*grid
-	ups   map[*Node]Span // how long those were up that were asked for
+	ups   map[*Node]Span    // how long those were up that were asked for
+	names map[[2]string]int // how many pods have a namespace and name, once that was asked for
 }
 
 // grid of a target; nil if there is no job.

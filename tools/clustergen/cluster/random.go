@@ -21,6 +21,8 @@ type Config struct {
 	Life int64
 	// NodeExporter adds its series: hundreds for each node.
 	NodeExporter bool
+	// Classes adds network-costs, which tells where traffic goes. All else is as without it.
+	Classes bool
 	// Rest adds what the exporters write beside what costs are counted from.
 	Rest bool
 	// Faults adds scrapers that are down and scrapes that fail.
@@ -51,6 +53,9 @@ func Random(cfg Config) *Cluster {
 	}
 	for left := cfg.Pods; left > 0; {
 		left -= g.workload(left)
+	}
+	if cfg.Classes {
+		g.classify()
 	}
 	slices.SortStableFunc(g.out.Workloads, func(a, b Workload) int { return cmp.Compare(a.From, b.From) })
 	return g.out

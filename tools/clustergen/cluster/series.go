@@ -111,7 +111,7 @@ type family struct {
 func groups() [][]family {
 	dcgm := dcgmFamilies()
 	rest := slices.Concat(podFamilies(), containerFamilies(), nodeFamilies(), workloadFamilies(), storageFamilies(), serviceFamilies(),
-		cadvisorFamilies(), exporterFamilies(), targetFamilies(), restFamilies())
+		cadvisorFamilies(), trafficFamilies(), exporterFamilies(), targetFamilies(), restFamilies())
 	slices.SortFunc(rest, func(a, b family) int { return compare(a.name, b.name) })
 	out := [][]family{dcgm}
 	for _, f := range rest {
@@ -149,6 +149,7 @@ const (
 	kubelet
 	nodeExporter
 	dcgm
+	networkCosts
 )
 
 // view is a cluster in a time range: what is alive in it, and the series that are being found.
@@ -193,7 +194,7 @@ func newView(c *Cluster, w Span) *view {
 // longest is the longest interval: so long after its end a thing may have a marker.
 func (c *Cluster) longest() int64 {
 	n := int64(0)
-	for _, jobs := range [][]Job{c.Scrape.State, c.Scrape.CAdvisor, c.Scrape.Kubelet, c.Scrape.NodeExporter, c.Scrape.DCGM} {
+	for _, jobs := range [][]Job{c.Scrape.State, c.Scrape.CAdvisor, c.Scrape.Kubelet, c.Scrape.NodeExporter, c.Scrape.DCGM, c.Scrape.NetworkCosts} {
 		for _, j := range jobs {
 			n = max(n, j.Interval)
 		}
@@ -202,7 +203,7 @@ func (c *Cluster) longest() int64 {
 }
 
 func (s *Scrape) jobs(k kind) []Job {
-	return [...][]Job{s.State, s.CAdvisor, s.Kubelet, s.NodeExporter, s.DCGM}[k]
+	return [...][]Job{s.State, s.CAdvisor, s.Kubelet, s.NodeExporter, s.DCGM, s.NetworkCosts}[k]
 }
 
 func (s *Scrape) scrapers() []Scraper {
@@ -246,7 +247,7 @@ func (c *Cluster) instance(k kind, unit int, j Job) string {
 	if j.NodeInstance {
 		return c.Nodes[unit].Name
 	}
-	return c.Nodes[unit].IP + [...]string{"", ":10250", ":10250", ":9100", ":9400"}[k]
+	return c.Nodes[unit].IP + [...]string{"", ":10250", ":10250", ":9100", ":9400", ":3001"}[k]
 }
 
 func hash(parts ...string) uint64 {

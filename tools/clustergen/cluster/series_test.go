@@ -42,6 +42,10 @@ container_cpu_usage_seconds_total{cpu="total",id="/"}
 container_cpu_usage_seconds_total{cpu="total",id="/kubepods.slice"}
 node_cpu_seconds_total{cpu="7",mode="idle"}
 node_memory_MemTotal_bytes{}
+kubecost_pod_network_egress_bytes_total{namespace="ns",pod_name="pod",internet="true",same_region="false",same_zone="false"}
+kubecost_pod_network_egress_bytes_total{namespace="ns",pod_name="pod",internet="false",same_region="false",same_zone="false"}
+kubecost_pod_network_egress_bytes_total{namespace="ns",pod_name="pod",internet="false",same_region="true",same_zone="false"}
+kubecost_pod_network_ingress_bytes_total{namespace="ns",pod_name="pod",internet="false",same_region="true",same_zone="true"}
 `
 
 func TestSeriesAreThoseOfTheExporters(t *testing.T) {

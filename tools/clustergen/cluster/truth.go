@@ -35,6 +35,8 @@ type Truth struct {
 	Nodes      []NodeTruth
 	// Volumes in byte-milliseconds, Balancers in milliseconds.
 	Volumes, Balancers []AssetTruth
+	// Traffic of pods, if anything tells where it goes.
+	Traffic []TrafficTruth `json:",omitempty"`
 }
 
 // ContainerTruth is one container in one hour, sidecars included, or what is beyond the containers of its pod: requests of init containers
@@ -92,6 +94,9 @@ func (c *Cluster) Truth(start int64) *Truth {
 	for i := range c.Pods {
 		if p := &c.Pods[i]; p.Node >= 0 && !p.life().clip(o.hour).empty() || o.ends(p) {
 			t.Containers = append(t.Containers, o.pod(p)...)
+			if len(c.Scrape.NetworkCosts) > 0 && !p.HostNetwork {
+				t.Traffic = append(t.Traffic, o.traffic(p))
+			}
 		}
 	}
 	for i := range c.Nodes {

@@ -57,7 +57,7 @@ func checkReal(t *testing.T, p *Pod, c *Container, r ContainerTruth, in Span) {
 // small is a cluster whose truth can be worked out by hand. It is scraped at the full quarter minutes.
 //
 // One node of 8 cores, 32 GiB and 2 GPUs is there from 00:00:05 on. One pod is created at 00:09:58, scheduled at 00:10:02.500, started at 00:10:03,
-// and removed at 00:40:07.250. Its init container asks for 3 cores and uses 2 from 00:10:04 to 00:11:04. Its sidecar asks for 0.5 and uses 0.1
+// and removed at 00:40:07.250. It sends 10 bytes a millisecond, of which 3 go over the internet, 1 to another region and 2 to another zone. Its init container asks for 3 cores and uses 2 from 00:10:04 to 00:11:04. Its sidecar asks for 0.5 and uses 0.1
 // from 00:10:04 to the end. Its container asks for 1 core, from 00:20:08 on for 2, uses 0.5 from 00:11:05 on, and has GPU 1, half busy. The
 // overhead is 0.25 cores.
 func small() *Cluster {
@@ -65,7 +65,9 @@ func small() *Cluster {
 	job := []Job{{Name: "j", Interval: 15_000}}
 	node := Node{Name: "n", ProviderID: "p", IP: "10.0.0.1", Span: Span{at(5_000), Forever}, Capacity: Amounts{8_000, 32 << 30, 2}, Allocatable: Amounts{7_000, 30 << 30, 2}}
 	pod := Pod{Namespace: "ns", Name: "pod", UID: "u-1", Created: at(598_000), Scheduled: at(602_500), Started: at(603_000), Removed: at(2_407_250),
-		Overhead: Amounts{CPU: 250}}
+		Overhead: Amounts{CPU: 250}, Sent: Constant(10), Received: Constant(1)}
+	pod.SentBy = Classified{Internet: Constant(3), CrossRegion: Constant(1), CrossZone: Constant(2)}
+	pod.ReceivedBy = Classified{InZone: Constant(1)}
 	pod.InitContainers = []Container{
 		{Name: "init", RequestCPU: Constant(3_000), Runs: []Run{{ID: "a", Span: Span{at(604_000), at(664_000)}, CPU: Constant(2_000)}}},
 		{Name: "side", Sidecar: true, RequestCPU: Constant(500), Runs: []Run{{ID: "b", Span: Span{at(604_000), pod.Removed}, CPU: Constant(100)}}},
@@ -76,7 +78,7 @@ func small() *Cluster {
 	return &Cluster{Name: "c", Span: Span{at(0), at(2 * hour)}, Nodes: []Node{node}, Pods: []Pod{pod},
 		Volumes:  []Volume{{Name: "v", Namespace: "ns", Claim: "data", Span: Span{at(5_000), Forever}, Size: Constant(1 << 30), Pods: []int{0}}},
 		Services: []Service{{Namespace: "ns", Name: "s", UID: "s-1", Type: "LoadBalancer", Span: Span{at(5_000), Forever}, Pods: []int{0}}},
-		Scrape:   Scrape{State: job, CAdvisor: job, Kubelet: job, DCGM: job, NodeExporter: job}}
+		Scrape:   Scrape{State: job, CAdvisor: job, Kubelet: job, DCGM: job, NodeExporter: job, NetworkCosts: job}}
 }
 
 type number struct {
@@ -123,6 +125,15 @@ func TestTruthByHand(t *testing.T) {
 		{"real init usage", beyond.Real.CPU.Used, 60_000 * 2_000, "one minute of two cores"},
 		{"observed init usage", beyond.Observed.CPU.Used, 56_000 * 2_000, "00:10:04 to 00:11:00"},
 		{"observed excess known", ms(beyond.Observed.CPU.Known), 1_796_000, "while the sidecar's is"},
+	})
+	traffic := truth.Traffic[0]
+	check(t, []number{
+		{"really sent over the internet", ms(traffic.Real.Sent.Classes[Internet]), 1_804_250 * 3, "00:10:03 to 00:40:07.250"},
+		{"really sent without a class", ms(traffic.Real.Sent.Unclassified), 1_804_250 * 4, "10 - 3 - 1 - 2"},
+		{"observed to be sent to a zone", ms(traffic.Observed.Sent.Classes[CrossZone]), 1_797_000 * 2, "00:10:03 to the scrape at 00:40:00"},
+		{"observed without a class", ms(traffic.Observed.Sent.Unclassified), 1_797_000 * 4, ""},
+		{"received in the zone", ms(traffic.Observed.Received.Classes[InZone]), 1_797_000, ""},
+		{"received without a class", ms(traffic.Observed.Received.Unclassified), 0, ""},
 	})
 	node, volume, balancer := truth.Nodes[0], truth.Volumes[0], truth.Balancers[0]
 	check(t, []number{
