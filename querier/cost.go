@@ -48,7 +48,11 @@ func (q *Querier) costs(verb cost.Verb) http.Handler {
 			writeError(w, http.StatusBadRequest, "bad_data", err)
 			return
 		}
-		answer, err := q.answerCost(r.Context(), id, question, format)
+		progress := &costProgress{}
+		answer, err := func() (*costAnswer, error) {
+			defer progress.tell(w, r)()
+			return q.answerCost(r.Context(), id, question, format, progress)
+		}()
 		if err != nil {
 			writeCostFailure(w, budgetFrom(r.Context()).failed(err))
 			return

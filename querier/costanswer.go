@@ -82,9 +82,12 @@ type costRequest struct {
 	format   string
 	book     *price.Book
 	plan     *costPlan
+	progress *costProgress
 }
 
-func (q *Querier) answerCost(ctx context.Context, id tenant.ID, question *cost.Question, format string) (*costAnswer, error) {
+func (q *Querier) answerCost(
+	ctx context.Context, id tenant.ID, question *cost.Question, format string, progress *costProgress,
+) (*costAnswer, error) {
 	book, err := q.prices.Book(ctx, id)
 	if err != nil {
 		return nil, err
@@ -93,7 +96,7 @@ func (q *Querier) answerCost(ctx context.Context, id tenant.ID, question *cost.Q
 	if err != nil {
 		return nil, err
 	}
-	r := &costRequest{q, id, question, format, book, plan}
+	r := &costRequest{q, id, question, format, book, plan, progress}
 	if plan.needsSamples() || question.Page.Cursor != "" {
 		return r.write(ctx)
 	}
@@ -175,6 +178,7 @@ func (r *costRequest) ledgers(ctx context.Context) iter.Seq2[*cost.Ledger, error
 	return func(yield func(*cost.Ledger, error) bool) {
 		begun := r.now()
 		last, window, warnings := begun, r.question.Query, proRata(r.plan.cut)
+		r.progress.set(window.From, window.From, window.To)
 		for l, err := range r.plan.ledgers(ctx) {
 			if err == nil {
 				err = ctx.Err()
@@ -184,10 +188,11 @@ func (r *costRequest) ledgers(ctx context.Context) iter.Seq2[*cost.Ledger, error
 			if !yield(l, err) || err != nil {
 				return
 			}
+			r.progress.set(window.From, l.To, window.To)
 			if now := r.now(); now.Sub(last) >= tellEvery {
 				last = now
-				r.logger.Info("counting costs", "tenant", r.tenant, "asked", r.question.Verb, "hours_done", (l.To-window.From)/hourMillis,
-					"hours", (window.To-window.From)/hourMillis, "sources", r.plan.hours(), "elapsed", now.Sub(begun).Round(time.Second))
+				r.logger.Info("counting costs", "tenant", r.tenant, "asked", r.question.Verb, "hours_done", r.progress.done.Load(),
+					"hours", r.progress.hours.Load(), "sources", r.plan.hours(), "elapsed", now.Sub(begun).Round(time.Second))
 			}
 		}
 	}

@@ -208,9 +208,13 @@ type answer struct {
 	sent   bool
 }
 
-// WriteHeader implements http.ResponseWriter.
+// WriteHeader implements http.ResponseWriter. An interim answer is not the one that is noted.
 func (a *answer) WriteHeader(code int) {
 	if a.sent {
+		return
+	}
+	if code < http.StatusOK {
+		a.ResponseWriter.WriteHeader(code)
 		return
 	}
 	if code == http.StatusInternalServerError {

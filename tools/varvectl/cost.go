@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"golang.org/x/term"
 
@@ -143,7 +142,7 @@ func (o *costOptions) answer(ctx context.Context, s *session, asks []ask, to fun
 	}
 	for i, a := range asks {
 		w, format := to(i)
-		next, err := remote.ask(ctx, w, a, format)
+		next, err := remote.ask(ctx, w, a, format, o.progress(s))
 		if err != nil {
 			return err
 		}
@@ -167,8 +166,8 @@ func (o *costOptions) answerFromBlocks(ctx context.Context, s *session, question
 	}
 	window := questions[0].Query
 	ledgers := join.Ledgers(ctx, src, options, window)
-	if onTerminal := isTerminal(s.notice); o.Progress || onTerminal {
-		ledgers = watched(ledgers, window, &hoursProgress{w: s.notice, onTerminal: onTerminal, now: time.Now})
+	if p := o.progress(s); p != nil {
+		ledgers = watched(ledgers, window, p)
 	}
 	all, err := answers(questions, book, ledgers)
 	if err = errors.Join(err, src.Close()); err != nil {

@@ -84,19 +84,26 @@ func headerOf(name, tokenFile string) (http.Header, error) {
 }
 
 // ask copies the answer in a format, and gives the cursor of the next page. An answer that isn't one is an error that has what the server says.
-func (s *server) ask(ctx context.Context, w io.Writer, a ask, format string) (next string, err error) {
+// If progress isn't nil, it is told how far the server is.
+func (s *server) ask(ctx context.Context, w io.Writer, a ask, format string, progress *hoursProgress) (next string, err error) {
 	v := url.Values{"format": {format}}
 	for name, value := range a.parameters {
 		if value != "" {
 			v.Set(name, value)
 		}
 	}
+	header, end := s.header.Clone(), func() {}
+	if progress != nil {
+		header.Set(querier.ProgressHeader, "1")
+		ctx, end = progress.told(ctx)
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/v1/cost/"+string(a.verb)+"?"+v.Encode(), nil)
 	if err != nil {
 		return "", fmt.Errorf("-url: %w", err)
 	}
-	r.Header = s.header
+	r.Header = header
 	resp, err := http.DefaultClient.Do(r)
+	end()
 	if err != nil {
 		return "", fmt.Errorf("ask the server: %w", err)
 	}

@@ -2,11 +2,51 @@ package main
 
 import (
 	"bytes"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/varve-io/varve/pkg/cost"
+	"github.com/varve-io/varve/querier"
 )
+
+// What a server tells of its progress is shown as that of blocks is; who isn't to be shown any doesn't ask for it.
+func TestProgressOfAServer(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(querier.ProgressHeader) != "" {
+			for _, told := range []string{"done=0, hours=240", "done=60, hours=240", "nothing", "done=120, hours=240"} {
+				w.Header().Set(querier.ProgressHeader, told)
+				w.WriteHeader(http.StatusProcessing)
+			}
+		}
+		w.Header().Set(querier.NextHeader, "later")
+		_, _ = w.Write([]byte("lines"))
+	}))
+	defer srv.Close()
+	for _, tt := range []struct {
+		shown bool
+		want  string
+	}{
+		{true, "read 60 of 240 hours, 25 %; about 2m0s left\nread 120 of 240 hours, 50 %; about 1m0s left\n"},
+		{false, ""},
+	} {
+		var out, notice bytes.Buffer
+		clock := time.UnixMilli(0)
+		var p *hoursProgress
+		if tt.shown {
+			p = &hoursProgress{w: &notice, now: func() time.Time {
+				defer func() { clock = clock.Add(20 * time.Second) }()
+				return clock
+			}}
+		}
+		s := &server{srv.URL, http.Header{}}
+		next, err := s.ask(t.Context(), &out, ask{verb: cost.AskReport}, "json", p)
+		if err != nil || next != "later" || out.String() != "lines" || notice.String() != tt.want {
+			t.Errorf("%v: %v %q %q\n%s", tt.shown, err, next, out.String(), notice.String())
+		}
+	}
+}
 
 // Progress says how many hours are done, and how long the rest takes at this pace; on a terminal nothing of it stays.
 func TestProgressOfHours(t *testing.T) {
