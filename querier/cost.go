@@ -102,6 +102,12 @@ func writeCostFailure(w http.ResponseWriter, err error) {
 		writeError(w, http.StatusGone, "bad_data", err)
 	case errors.Is(err, cost.ErrPage):
 		writeError(w, http.StatusBadRequest, "bad_data", err)
+	case errors.Is(err, cost.ErrWeights):
+		if _, ok := statusOf(err); ok {
+			writeFailure(w, err)
+			return
+		}
+		writeError(w, http.StatusBadRequest, "bad_data", err)
 	case errors.Is(err, cost.ErrTooLong):
 		writeError(w, http.StatusUnprocessableEntity, "execution", err)
 	default:

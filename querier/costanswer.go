@@ -49,7 +49,7 @@ func (p *costPlan) hours() (h costHours) {
 	return h
 }
 
-// costAnswerKey is all that an answer depends on, if none of its hours is computed from samples.
+// costAnswerKey is all that an answer depends on, if nothing of it is computed from samples.
 type costAnswerKey struct {
 	tenant     tenant.ID
 	question   string
@@ -97,7 +97,7 @@ func (q *Querier) answerCost(
 		return nil, err
 	}
 	r := &costRequest{q, id, question, format, book, plan, progress}
-	if plan.needsSamples() || question.Page.Cursor != "" {
+	if plan.needsSamples() || question.Page.Cursor != "" || len(question.Query.Sharing.Metrics()) > 0 {
 		return r.write(ctx)
 	}
 	key := costAnswerKey{id, fmt.Sprintf("%+v", *question), format, sha256.Sum256(book.Text()), plan.manifest.Generation}
@@ -159,7 +159,13 @@ func (w *wholeCosts) made() made[*wholeCosts] { return made[*wholeCosts]{w, w.By
 func (r *costRequest) compute(ctx context.Context) (*wholeCosts, error) {
 	r.metrics.costsRunning.Inc()
 	defer r.metrics.costsRunning.Dec()
-	a, err := r.question.Answer(r.book, r.ledgers(ctx))
+	question := *r.question
+	weights, warnings, err := r.weights(ctx)
+	if err != nil {
+		return nil, err
+	}
+	question.Query.Weights = weights
+	a, err := question.Answer(r.book, r.ledgers(ctx, append(warnings, proRata(r.plan.cut)...)))
 	if err != nil {
 		return nil, err
 	}
@@ -173,11 +179,11 @@ func (r *costRequest) compute(ctx context.Context) (*wholeCosts, error) {
 // tellEvery is how often the log tells how far an answer is.
 const tellEvery = 10 * time.Second
 
-// ledgers are the plan's. They end when nobody waits for the answer any more, and the log tells of long ones.
-func (r *costRequest) ledgers(ctx context.Context) iter.Seq2[*cost.Ledger, error] {
+// ledgers are the plan's; the first one has the warnings, too. They end when nobody waits for the answer any more, and the log tells of long ones.
+func (r *costRequest) ledgers(ctx context.Context, warnings []cost.Warning) iter.Seq2[*cost.Ledger, error] {
 	return func(yield func(*cost.Ledger, error) bool) {
 		begun := r.now()
-		last, window, warnings := begun, r.question.Query, proRata(r.plan.cut)
+		last, window := begun, r.question.Query
 		r.progress.set(window.From, window.From, window.To)
 		for l, err := range r.plan.ledgers(ctx) {
 			if err == nil {

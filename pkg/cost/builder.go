@@ -46,6 +46,8 @@ type Builder struct {
 	spans    [][2]int64
 	warnings []Warning
 	rates    map[ratesKey]*rates
+
+	weighings map[Mode]*weighing
 }
 
 // keys number the values of dimensions.
@@ -113,7 +115,7 @@ func NewBuilder(q Query, book *price.Book) (*Builder, error) {
 	b := &Builder{
 		query: q, book: book, steps: steps, own: NewNames(), common: map[string]bool{},
 		keys: keys{numbers: map[string]uint32{}}, clusters: keys{numbers: map[string]uint32{}},
-		ofGroups: map[group]uint32{}, ofSpots: map[spot]uint32{}, rates: map[ratesKey]*rates{},
+		weighings: map[Mode]*weighing{}, ofGroups: map[group]uint32{}, ofSpots: map[spot]uint32{}, rates: map[ratesKey]*rates{},
 		sums:    sums{cells: map[cell]int{}, assets: map[uint32]*AssetItem{}},
 		traffic: classless{}, entries: map[entryKey]*entry{}, bills: make([]money.Amount, len(steps)),
 	}
@@ -122,6 +124,14 @@ func NewBuilder(q Query, book *price.Book) (*Builder, error) {
 	}
 	for _, n := range q.Sharing.Namespaces {
 		b.common[n] = true
+	}
+	for _, m := range q.Sharing.modes() {
+		if m.metric() == "" {
+			continue
+		}
+		if b.weighings[m], err = newWeighing(&q, m.metric(), len(steps)); err != nil {
+			return nil, err
+		}
 	}
 	return b, nil
 }

@@ -282,7 +282,7 @@ func TestSharingByQuantity(t *testing.T) {
 		}
 	}
 	for mode, says := range map[string]string{
-		"quantity:tea": `idle: there is no quantity "tea", but cpu_core_microseconds_used,`, "fair": `idle: it can't be shared "fair", but none, even, weighted or quantity:NAME`,
+		"quantity:tea": `idle: there is no quantity "tea", but cpu_core_microseconds_used,`, "fair": `idle: it can't be shared "fair", but none, even, weighted, quantity:NAME or metric:EXPRESSION`,
 	} {
 		if _, err := cost.ParseSharing("idle=" + mode); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", mode, err)

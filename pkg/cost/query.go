@@ -18,6 +18,7 @@ type Query struct {
 	By       []string       // names of dimensions
 	Method   Method
 	Sharing  Sharing
+	Weights  Weights // of the metrics by which is shared, before a report is made
 }
 
 // ofSubject and ofPlace are the dimensions by which lines are told apart, beside label:NAME.
@@ -89,8 +90,12 @@ func (q *Query) Validate() error {
 	if _, err := ParseMethod(string(q.Method)); err != nil {
 		return err
 	}
-	if _, err := q.steps(); err != nil {
+	steps, err := q.steps()
+	if err != nil {
 		return err
+	}
+	if len(q.Sharing.Metrics()) > 0 && len(steps) > MaxWeighings {
+		return fmt.Errorf("share: by a metric a report has at most %d steps; ask for longer ones", MaxWeighings)
 	}
 	return q.Sharing.validate()
 }

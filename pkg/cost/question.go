@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -194,9 +195,9 @@ func parseTime(s string, zone *time.Location) (int64, error) {
 }
 
 // ParseSharing reads how costs are shared: words by comma, idle=MODE, system=MODE, overhead=MODE, namespace:NAME=MODE, and
-// scope=cluster or scope=node. A mode is none, even, weighted or quantity:NAME. The mode of all namespaces is the same.
+// scope=cluster or scope=node. A mode is none, even, weighted, quantity:NAME or metric:EXPRESSION. The mode of all namespaces is the same.
 func ParseSharing(s string) (sh Sharing, err error) {
-	for _, word := range SplitList(s) {
+	for _, word := range splitSharing(s) {
 		name, value, ok := strings.Cut(word, "=")
 		if !ok {
 			return sh, fmt.Errorf("share: %q is not NAME=MODE", word)
@@ -216,10 +217,39 @@ func ParseSharing(s string) (sh Sharing, err error) {
 			sh.Namespace = mode
 			sh.Namespaces = append(sh.Namespaces, namespace)
 		default:
-			return sh, fmt.Errorf("share: %q is not idle, system, overhead or namespace:NAME with none, even, weighted or quantity:NAME, nor scope=node or scope=cluster; namespaces have one mode", word)
+			return sh, fmt.Errorf("share: %q is not idle, system, overhead or namespace:NAME with none, even, weighted, quantity:NAME or metric:EXPRESSION, nor scope=node or scope=cluster; namespaces have one mode", word)
 		}
 	}
 	return sh, sh.validate()
+}
+
+// splitSharing is SplitList but for commas within brackets and quotes, which are an expression's.
+func splitSharing(s string) (all []string) {
+	depth, begin, quote := 0, 0, byte(0)
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quote != 0 && c == '\\' && quote != '`':
+			i++
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case strings.IndexByte("\"'`", c) >= 0:
+			quote = c
+		case strings.IndexByte("([{", c) >= 0:
+			depth++
+		case strings.IndexByte(")]}", c) >= 0:
+			depth--
+		case c == ',' && depth == 0:
+			all = append(all, s[begin:i])
+			begin = i + 1
+		}
+	}
+	all = append(all, s[begin:])
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return slices.DeleteFunc(all, func(word string) bool { return word == "" })
 }
 
 // SplitList is a list by comma, without what is empty.

@@ -73,7 +73,7 @@ func (b *Builder) Report() (*Report, error) {
 	}
 	b.priceSums()
 	entries := b.sorted()
-	b.query.Sharing.apply(entries)
+	b.query.Sharing.apply(entries, b.weighed)
 	r := &Report{
 		Currency: b.book.Currency, Window: Window{Time(b.query.From), Time(b.query.To)},
 		Method: b.query.Method, Step: b.query.Step, By: b.query.By,
@@ -191,6 +191,7 @@ func (b *Builder) hash(r *Report, bill []money.Amount) string {
 	q := b.query
 	fmt.Fprintf(h, "%d %d %q %q %q %+v %q\n", q.From, q.To, q.Step, q.By, q.Method, q.Sharing, b.book.Text())
 	h.Write([]byte(q.zoneName()))
+	h.Write(q.Weights.text(q.Sharing.Metrics()))
 	var buf []byte
 	for _, s := range bill {
 		buf = appendAmount(buf, s)

@@ -11,8 +11,8 @@ import (
 // Mode is how a cost that is nobody's is shared.
 type Mode string
 
-// Modes. quantity:NAME is one, too: by a quantity of lines, as reports name it. Who has nothing of it gets nothing; where nobody has,
-// the cost stays.
+// Modes. quantity:NAME is one, too: by a quantity of lines, as reports name it. And so is metric:EXPRESSION: by what a PromQL expression gives at
+// the end of each step (Weights). Who has nothing of it gets nothing; where nobody has, the cost stays.
 const (
 	ShareNone     Mode = "none"     // it has lines of its own
 	ShareEven     Mode = "even"     // every line of workloads in its scope gets the same
@@ -43,9 +43,12 @@ func (m Mode) validate() error {
 	case "", ShareNone, ShareEven, ShareWeighted:
 		return nil
 	}
+	if m.metric() != "" {
+		return nil
+	}
 	name, ok := strings.CutPrefix(string(m), byQuantity)
 	if !ok {
-		return fmt.Errorf("it can't be shared %q, but none, even, weighted or quantity:NAME", m)
+		return fmt.Errorf("it can't be shared %q, but none, even, weighted, quantity:NAME or metric:EXPRESSION", m)
 	}
 	if m.quantity() >= 0 {
 		return nil
@@ -130,10 +133,14 @@ type pass struct {
 	mode     Mode
 	from, to func(*entry) bool
 	within   func(*entry) uint32
+	weighed  weighed
 }
 
+// weighed tells by which weight of a metric an entry is one of a group.
+type weighed func(Mode, *entry) (group string, weight money.Amount)
+
 // apply shares among entries, which are in the order of lines.
-func (s *Sharing) apply(entries []*entry) {
+func (s *Sharing) apply(entries []*entry, by weighed) {
 	cluster := func(e *entry) uint32 { return e.cluster }
 	within := cluster
 	if s.ByNode {
@@ -146,10 +153,10 @@ func (s *Sharing) apply(entries []*entry) {
 	}
 	workload := kind(Workloads)
 	for _, p := range []pass{
-		{s.Idle, kind(Idle), workload, within},
-		{s.System, kind(System), workload, within},
-		{s.Overhead, kind(Overhead), workload, cluster},
-		{namespace, func(e *entry) bool { return e.common }, func(e *entry) bool { return workload(e) && !e.common }, cluster},
+		{s.Idle, kind(Idle), workload, within, by},
+		{s.System, kind(System), workload, within, by},
+		{s.Overhead, kind(Overhead), workload, cluster, by},
+		{namespace, func(e *entry) bool { return e.common }, func(e *entry) bool { return workload(e) && !e.common }, cluster, by},
 	} {
 		if p.mode != "" && p.mode != ShareNone {
 			p.apply(entries)
@@ -170,7 +177,7 @@ func (p *pass) apply(entries []*entry) {
 	}
 	sharers, quantity := map[scope][]*entry{}, p.mode.quantity()
 	for _, e := range entries {
-		if at := (scope{e.line.step, p.within(e)}); p.to(e) && costs[at] != nil && (quantity < 0 || !e.weight(quantity).IsZero()) {
+		if at := (scope{e.line.step, p.within(e)}); p.to(e) && costs[at] != nil && p.has(e, quantity) {
 			sharers[at] = append(sharers[at], e)
 		}
 	}
@@ -180,16 +187,29 @@ func (p *pass) apply(entries []*entry) {
 		}
 	}
 	for at, to := range sharers {
-		share(p.mode, costs[at], to)
+		p.share(costs[at], to)
 	}
 }
 
+// has tells whether the entry gets anything.
+func (p *pass) has(e *entry, quantity int) bool {
+	if p.mode.metric() != "" {
+		_, weight := p.weighed(p.mode, e)
+		return !weight.IsZero()
+	}
+	return quantity < 0 || !e.weight(quantity).IsZero()
+}
+
 // share adds the costs to entries.
-func share(m Mode, costs *amounts, to []*entry) {
+func (p *pass) share(costs *amounts, to []*entry) {
+	divide := func(cost money.Amount, of pool) []money.Amount { return cost.Share(weigh(p.mode, of, to)) }
+	if p.mode.metric() != "" {
+		divide = p.grouped(to)
+	}
 	parts := [pools][]money.Amount{}
-	for p := range pools {
-		if !costs[p].IsZero() {
-			parts[p] = costs[p].Share(weigh(m, p, to))
+	for of := range pools {
+		if !costs[of].IsZero() {
+			parts[of] = divide(costs[of], of)
 		}
 	}
 	for p := range parts {
@@ -197,6 +217,35 @@ func share(m Mode, costs *amounts, to []*entry) {
 			to[i].pools[p].Add(amount)
 			to[i].shared.Add(amount)
 		}
+	}
+}
+
+// grouped divides a cost among groups by their weights, and a group's part among its entries by what they cost.
+func (p *pass) grouped(to []*entry) func(money.Amount, pool) []money.Amount {
+	at := map[string]int{}
+	var weights []money.Amount
+	var groups [][]*entry
+	places := make([][2]int, len(to)) // of each entry: its group, and where it is in it
+	for i, e := range to {
+		name, weight := p.weighed(p.mode, e)
+		g, ok := at[name]
+		if !ok {
+			g = len(groups)
+			at[name], groups, weights = g, append(groups, nil), append(weights, weight)
+		}
+		places[i] = [2]int{g, len(groups[g])}
+		groups[g] = append(groups[g], e)
+	}
+	return func(cost money.Amount, of pool) []money.Amount {
+		parts := make([][]money.Amount, len(groups))
+		for g, part := range cost.Share(weights) {
+			parts[g] = part.Share(weigh(ShareWeighted, of, groups[g]))
+		}
+		out := make([]money.Amount, len(to))
+		for i, at := range places {
+			out[i] = parts[at[0]][at[1]]
+		}
+		return out
 	}
 }
 

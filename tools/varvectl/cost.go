@@ -32,7 +32,7 @@ type costOptions struct {
 	By           string `yaml:"by" help:"dimensions of the lines, by comma: cluster, namespace, controller, pod, uid, container, node, node_class, instance_type, region, zone, spot, qos, priority, label:NAME; for assets and utilization asset, class or cluster"`
 	Step         string `yaml:"step" help:"length of time of each line: none, hour, day, week or month"`
 	Method       string `yaml:"method" help:"how much a workload is said to hold: max-request-usage, request-only or usage-only"`
-	Share        string `yaml:"share" help:"how costs that are nobody's are shared among workloads, by comma: idle=MODE, system=MODE, overhead=MODE, namespace:NAME=MODE, each none, even, weighted or quantity:NAME; scope=node for idle and system"`
+	Share        string `yaml:"share" help:"how costs that are nobody's are shared among workloads, by comma: idle=MODE, system=MODE, overhead=MODE, namespace:NAME=MODE, each none, even, weighted, quantity:NAME or, with url, metric:EXPRESSION; scope=node for idle and system"`
 	Limit        string `yaml:"limit" help:"how many lines a page has at most; empty for all lines at once"`
 	Cursor       string `yaml:"cursor" help:"which page: the next that the page before told of; empty for the first"`
 	Prices       string `yaml:"prices" help:"file with the price book; empty for the built-in prices"`
