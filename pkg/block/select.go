@@ -63,12 +63,13 @@ type set struct {
 	left      int      // how many series may still be given, unless unlimited
 	unlimited bool
 
-	buf   []entry          // that batch is a part of
-	batch []entry          // read, and their chunks in range not yet
-	room  *room            // of those that are ready
-	ready []series.Chunked // what Next gives, from at on
-	at    int
-	err   error
+	buf    []entry          // that batch is a part of
+	batch  []entry          // read, and their chunks in range not yet
+	places []uint32         // of the texts of the batch's symbols
+	room   *room            // of those that are ready
+	ready  []series.Chunked // what Next gives, from at on
+	at     int
+	err    error
 }
 
 // Next implements series.Set.
@@ -117,9 +118,7 @@ func (s *set) fill() error {
 	n := s.affordable()
 	part := s.batch[:n]
 	s.batch = s.batch[n:]
-	if err := s.label(part); err != nil {
-		return err
-	}
+	s.label(part)
 	s.left -= n
 	s.stats.Add(series.Stats{Series: int64(n)})
 	if s.skipChunks {
@@ -128,23 +127,19 @@ func (s *set) fill() error {
 	return s.loadChunks(part)
 }
 
-// label makes entries ready, without chunks.
-func (s *set) label(es []entry) error {
-	if err := s.r.learn(es); err != nil {
-		return err
-	}
+// label makes the next entries of the batch ready, without chunks.
+func (s *set) label(es []entry) {
 	s.room = roomOf(s.recycler, len(es))
-	places := s.r.places
 	for i, e := range es {
 		builder := s.room.builder(i, &s.r.builder)
-		places = s.r.labelsOf(e, places, builder)
+		s.places = s.r.labelsOf(e, s.places, builder)
 		s.room.label(i, builder)
 	}
 	s.ready = s.room.series
-	return nil
 }
 
-// readBatch reads the next series and keeps those that have chunks in the range, and the wanted labels.
+// readBatch reads the next series, with their symbols, and keeps those that have chunks in the range, and the wanted labels. Few of them are
+// looked up at once where much room is needed, but symbols of one metric lie all over the index: many are to be read at once.
 func (s *set) readBatch() error {
 	n := min(s.size, len(s.refs))
 	s.size = min(s.size*2, lastBatch)
@@ -154,7 +149,11 @@ func (s *set) readBatch() error {
 	}
 	s.refs, s.buf = s.refs[n:], es
 	es = slices.DeleteFunc(es, func(e entry) bool { return len(e.chunks) == 0 })
-	s.batch, err = s.r.having(es, s.wanted)
+	if s.batch, err = s.r.having(es, s.wanted); err != nil {
+		return err
+	}
+	err = s.r.learn(s.batch)
+	s.places = s.r.places
 	return err
 }
 

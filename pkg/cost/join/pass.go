@@ -131,6 +131,10 @@ func (r *reader) serve(hours []*hourOf) error {
 			cancel()
 		}
 		r.recycler.Free(b.rooms)
+		select {
+		case r.used <- b.series:
+		default:
+		}
 	}
 	cancel()
 	if failed = cmp.Or(failed, <-ended); failed != nil || at.usage == nil {
@@ -185,7 +189,7 @@ func (r *reader) stream(ctx context.Context, q series.Query, batches chan<- batc
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
 	for more := true; more; {
-		b := batch{series: make([]series.Chunked, 0, batchSize)}
+		b := batch{series: r.unused()}
 		for len(b.series) < batchSize && more {
 			if more = set.Next(); more {
 				b.series = append(b.series, set.At())
@@ -199,6 +203,16 @@ func (r *reader) stream(ctx context.Context, q series.Query, batches chan<- batc
 		}
 	}
 	return cmp.Or(set.Err(), ctx.Err())
+}
+
+// unused is room for a batch.
+func (r *reader) unused() []series.Chunked {
+	select {
+	case b := <-r.used:
+		return b[:0]
+	default:
+		return make([]series.Chunked, 0, batchSize)
+	}
 }
 
 // open selects series, whose room is used again if the source can do that.

@@ -25,6 +25,7 @@ type reader struct {
 	kept map[string]string
 	// recycler has the room of series, if the source is Recycling.
 	recycler series.Recycler
+	used     chan []series.Chunked // room of batches
 	// numbers are of all names of pods that any hour knows, from 1 on; names are those by their numbers.
 	numbers map[podName]int32
 	names   []podName
@@ -56,7 +57,7 @@ func (r *reader) parse(ls labels.Labels) *fields {
 
 func newReader(ctx context.Context, src Source, o Options) *reader {
 	o.ClusterLabel = cmp.Or(o.ClusterLabel, "cluster")
-	return &reader{ctx: ctx, src: src, opts: o, kept: map[string]string{}, numbers: map[podName]int32{}, names: make([]podName, 1)}
+	return &reader{ctx: ctx, src: src, opts: o, kept: map[string]string{}, numbers: map[podName]int32{}, names: make([]podName, 1), used: make(chan []series.Chunked, 2)}
 }
 
 // keep is a copy of s that doesn't hold on to the labels s is from; equal strings share one.
