@@ -33,10 +33,29 @@ func (r *request) nowhere(id uint32, refused *violation, b *ballot) spot {
 
 // locate finds or makes the current series' place in the batch of its partition.
 func (r *request) locate(s *remote.Series) (spot, error) {
+	if !s.Guessed && r.trail.coming[r.trail.next%ahead] != 0 {
+		return r.locateNew(s)
+	}
 	id := r.trail.lookUp(s)
 	if id == 0 {
 		return r.define(0)
 	}
+	return r.known(id)
+}
+
+// locateNew is locate for a series that came instead of another one, and so is most likely new: it is read while memory is asked whether
+// it is.
+func (r *request) locateNew(s *remote.Series) (spot, error) {
+	r.trail.ask(s.Key)
+	err := r.parse()
+	if id := r.trail.lookUp(s); id != 0 {
+		return r.known(id)
+	}
+	return r.defineRead(0, err)
+}
+
+// known is locate for a series that has an entry.
+func (r *request) known(id uint32) (spot, error) {
 	e := r.trail.at(id)
 	r.trail.step(id, e)
 	e.touch(r.seconds)
@@ -83,7 +102,12 @@ func (r *request) stand(id uint32, e *entry) (spot, error) {
 
 // define is stand for a series that is new (without an entry), or whose entry no longer holds.
 func (r *request) define(id uint32) (spot, error) {
-	if err := r.parse(); err != nil {
+	return r.defineRead(id, r.parse())
+}
+
+// defineRead is define after the labels were read.
+func (r *request) defineRead(id uint32, err error) (spot, error) {
+	if err != nil {
 		return r.nowhere(id, &violation{invalidLabels, err.Error()}, nil), nil
 	}
 	to := r.rewrite(r.spelling)
@@ -103,7 +127,7 @@ func (r *request) define(id uint32) (spot, error) {
 			return r.nowhere(r.drop(id, to.replica), nil, b), nil
 		}
 	}
-	if v := r.verify(id, to.labels); v != nil {
+	if v := r.verify(id, to); v != nil {
 		return r.nowhere(id, v, nil), nil
 	}
 	return r.place(id, to, b)
@@ -135,13 +159,13 @@ func (r *request) place(id uint32, to rewritten, b *ballot) (spot, error) {
 
 // verify is nil for a series that may be stored. One with an entry is only looked at again when the limits may have
 // changed, or when its replica has just been elected, and is within the quotas anyway.
-func (r *request) verify(id uint32, ls []labels.Label) *violation {
+func (r *request) verify(id uint32, to rewritten) *violation {
 	if id != 0 {
 		if st, ok := r.trail.at(id).standing(r.rules); ok && !st.dropped() {
 			return nil
 		}
 	}
-	if v := checkLabels(ls, r.lim); v != nil || id != 0 {
+	if v := checkLabels(to.labels, to.ascii, r.lim); v != nil || id != 0 {
 		return v
 	}
 	return r.sender.mayCreate(r.now, r.lim)

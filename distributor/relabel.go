@@ -15,6 +15,7 @@ func (d Drops) samples() int { return d.Floats + d.Histograms }
 // rewritten is what becomes of a series' labels before they are checked.
 type rewritten struct {
 	labels  []labels.Label // as they are stored
+	ascii   bool           // the labels are known to have nothing else
 	keep    bool           // no rule drops the series
 	replica uint16         // of the HA pair that it comes from; 0 for none
 	refused *violation
@@ -24,6 +25,7 @@ type rewritten struct {
 func (r *request) rewrite(spelling []labels.Label) rewritten {
 	out := rewritten{labels: spelling, keep: true}
 	if !r.lim.HADedupe && len(r.lim.WriteRelabel) == 0 {
+		out.ascii = r.decoder.ASCII()
 		return out
 	}
 	ls := labels.New(spelling...)

@@ -5,7 +5,9 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
+	"github.com/varve-io/varve/pkg/prefetch"
 	"github.com/varve-io/varve/pkg/remote"
 )
 
@@ -97,6 +99,12 @@ func (t *table) find(k remote.Key) uint32 {
 	}
 }
 
+// ask asks memory for where find will look.
+func (t *table) ask(k remote.Key) {
+	ix := t.index.Load()
+	prefetch.Line(unsafe.Pointer(&ix.slots[uint32(k.Hi)&ix.mask]))
+}
+
 // make is the entry of a key; fresh tells that it was made just now.
 func (t *table) make(k remote.Key, front, now uint32) (id uint32, fresh bool) {
 	t.mu.Lock()
@@ -141,10 +149,16 @@ func (ix *index) add(hi uint64, slot uint32) {
 	ix.slots[pos&ix.mask].Store(slot)
 }
 
+// asked is how many slots ahead memory is asked for their entries, when an index grows.
+const asked = 16
+
 // grow makes an index of twice the size. Its slots have one bit less of Lo. Somebody may still look into the old one.
 func (t *table) grow(old *index) {
 	ix := t.newIndex(2 * len(old.slots))
 	for i := range old.slots {
+		if far := old.slots[(i+asked)&int(old.mask)].Load() & old.mask; far != 0 {
+			prefetch.Line(unsafe.Pointer(t.at(far)))
+		}
 		if s := old.slots[i].Load(); s != 0 {
 			id := s & old.mask
 			ix.add(t.at(id).hi.Load(), s&^ix.mask|id)

@@ -116,6 +116,25 @@ func BenchmarkChurn(b *testing.B) {
 	}
 }
 
+// BenchmarkGrow is the CPU time that an entry costs when the index of 700,000 ones grows.
+func BenchmarkGrow(b *testing.B) {
+	const count = 700_000
+	tab := newTable()
+	for range count {
+		tab.make(remote.Key{Hi: rand.Uint64() | 1, Lo: rand.Uint64()}, 0, 0)
+	}
+	old, took := tab.index.Load(), time.Duration(0)
+	for b.Loop() {
+		begun := cpuTime(b)
+		tab.grow(old)
+		took += cpuTime(b) - begun
+		giveBack(tab.arena, tab.index.Load().slots)
+		tab.old = nil
+	}
+	b.ReportMetric(float64(took.Nanoseconds())/float64(b.N)/count, "ns/series")
+	b.ReportMetric(0, "ns/op")
+}
+
 // cpuTime is what the process has used: other processes don't count.
 func cpuTime(t testing.TB) time.Duration {
 	var now unix.Timespec

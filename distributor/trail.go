@@ -21,6 +21,7 @@ type trail struct {
 	turn    uint8
 	before  uint32 // what was in passed where the latest is
 	ending  bool   // the latest has ended
+	changed uint8  // how many entries may remember another one than comes
 	strayed bool   // the series before was not among those that were expected
 	taken   lookups
 }
@@ -60,23 +61,29 @@ func (t *trail) lookUp(s *remote.Series) uint32 {
 
 // step goes on behind an entry that there was.
 func (t *trail) step(id uint32, e *entry) {
-	t.pass(id)
 	if t.coming[t.next%ahead] != id {
+		t.changed = ahead + 1
+		t.pass(id)
 		t.stray(id)
 		return
 	}
+	t.pass(id)
 	t.strayed = false
 	t.expect(id, e.next.Load())
 }
 
 // inserted goes on behind a new entry: what was expected comes behind it.
-func (t *trail) inserted(id uint32) { t.pass(id) }
+func (t *trail) inserted(id uint32) {
+	t.changed = ahead + 1
+	t.pass(id)
+}
 
 // pass remembers an entry in the one that came ahead places before it.
 func (t *trail) pass(id uint32) {
 	t.turn++
 	p := &t.passed[t.turn%ahead]
-	if *p != 0 {
+	if t.changed != 0 && *p != 0 {
+		t.changed--
 		if e := t.at(*p); e.next.Load() != id {
 			e.next.Store(id)
 		}
@@ -91,6 +98,7 @@ func (t *trail) ended() {
 		t.passed[t.turn%ahead] = t.before
 		t.turn--
 		t.ending = true
+		t.changed = ahead + 1
 	}
 }
 

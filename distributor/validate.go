@@ -29,8 +29,9 @@ func invalid(format string, args ...any) *violation {
 	return &violation{invalidLabels, fmt.Sprintf(format, args...)}
 }
 
-// checkLabels is nil for the labels of a series that may be stored. They are sorted.
-func checkLabels(ls []labels.Label, lim *tenant.Limits) *violation {
+// checkLabels is nil for the labels of a series that may be stored. They are sorted. What is known to be ASCII
+// is valid UTF-8.
+func checkLabels(ls []labels.Label, ascii bool, lim *tenant.Limits) *violation {
 	if metricName(ls) == "" {
 		return invalid("series %s has no metric name (__name__)", inWords(ls))
 	}
@@ -42,6 +43,11 @@ func checkLabels(ls []labels.Label, lim *tenant.Limits) *violation {
 		size += len(l.Name) + len(l.Value)
 		if v := checkLabel(l, last, lim); v != nil {
 			return v
+		}
+		if !ascii {
+			if v := checkUTF8(l); v != nil {
+				return v
+			}
 		}
 		last = l.Name
 	}
@@ -69,6 +75,12 @@ func checkLabel(l labels.Label, last string, lim *tenant.Limits) *violation {
 		return over(tenant.MaxLabelNameLength, lim.MaxLabelNameLength, "label name %q has %d bytes", shortened(l.Name), len(l.Name))
 	case len(l.Value) > lim.MaxLabelValueLength:
 		return over(tenant.MaxLabelValueLength, lim.MaxLabelValueLength, "value of label %q has %d bytes", l.Name, len(l.Value))
+	}
+	return nil
+}
+
+func checkUTF8(l labels.Label) *violation {
+	switch {
 	case !model.UTF8Validation.IsValidLabelName(l.Name):
 		return invalid("label name %q is not valid UTF-8", shortened(l.Name))
 	case !utf8.ValidString(l.Value):

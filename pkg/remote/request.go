@@ -144,6 +144,21 @@ func (r *Request) Labels(dst []labels.Label, most int) ([]labels.Label, error) {
 	return l.all, err
 }
 
+// ASCII tells whether the current series' labels are known to be of ASCII only. In 2.0 that is never known.
+func (r *Request) ASCII() bool {
+	if r.protocol == WriteV2 {
+		return false
+	}
+	p, all := r.labels, uint64(0)
+	for ; len(p) >= 8; p = p[8:] {
+		all |= binary.LittleEndian.Uint64(p)
+	}
+	for _, b := range p {
+		all |= uint64(b)
+	}
+	return all&0x8080808080808080 == 0
+}
+
 // labelList collects labels, which most senders sort.
 type labelList struct {
 	all      []labels.Label

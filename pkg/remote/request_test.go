@@ -400,3 +400,25 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// One byte beyond ASCII is noticed, wherever in the labels it stands.
+func TestASCII(t *testing.T) {
+	for at := -1; at < 24; at++ {
+		value := bytes.Repeat([]byte("x"), 24)
+		if at >= 0 {
+			value[at] = 0x80
+		}
+		w := prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{Labels: []prompb.Label{{Name: "a", Value: string(value)}}, Samples: []prompb.Sample{{Timestamp: -1, Value: -1}}}}}
+		body, err := w.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := NewRequest(NewHasher())
+		if err := r.Reset(WriteV1, body); err != nil || !r.Next(Guess{}) {
+			t.Fatal(err, r.Err())
+		}
+		if r.ASCII() != (at < 0) {
+			t.Errorf("with a byte at %d: %v", at, r.ASCII())
+		}
+	}
+}
