@@ -85,6 +85,7 @@ type creeping struct {
 	waiting [2]creepMeans
 	fits    [2]creepFit
 	is, was bool // there in this step, in the one before
+	ever    bool // there at any time: others are only scaled, or have numbers between those that were there
 }
 
 // creepSums are of a step.
@@ -129,7 +130,7 @@ func (c *creep) add(w uint32, i *Item, r *price.Rates) {
 		c.workloads = append(c.workloads, make([]creeping, int(w)+1-len(c.workloads))...)
 	}
 	of := &c.workloads[w]
-	of.is = true
+	of.is, of.ever = true, true
 	of.now[0].add(&i.CPU, r.CPU, i.CPUKnown, i.Alive)
 	of.now[1].add(&i.RAM, r.RAM, i.RAMKnown, i.Alive)
 }
@@ -230,6 +231,9 @@ func (c *creep) end(names []workloadName) Creep {
 	c.finish()
 	out := Creep{Step: c.query.Step, Workloads: []CreepLine{}}
 	for i := range c.workloads {
+		if !c.workloads[i].ever {
+			continue
+		}
 		line := CreepLine{Cluster: names[i].cluster, Namespace: names[i].namespace, Controller: names[i].controller}
 		var widening float64
 		of := [2]**CreepGrowth{&line.CPU, &line.RAM}

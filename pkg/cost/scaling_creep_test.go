@@ -100,3 +100,15 @@ func TestCreepOfCutDays(t *testing.T) {
 		}
 	}
 }
+
+// A workload that is only scaled, and never there, isn't left out: whenever its scaling comes, and so in roll-ups, which have all scalings first.
+func TestCreepIsOfWorkloadsThatWereThere(t *testing.T) {
+	q := cost.Query{From: start, To: start + 5*day}
+	for _, at := range []int{0, 40} {
+		ledgers := creepingDays(t)
+		ledgers[at].Scalings = []cost.Scaling{{Cluster: "prod", Namespace: "shop", Controller: cost.Controller{Kind: "Deployment", Name: "gone"}, At: ledgers[at].From + 1, Before: 1}}
+		if got := scales(t, q, bookOf(t, smallBook), ledgers...).Creep; got.LeftOut != 1 || len(got.Workloads) != 1 {
+			t.Errorf("scaled in hour %d: %d are left out of %d", at, got.LeftOut, len(got.Workloads))
+		}
+	}
+}
