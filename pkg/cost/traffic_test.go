@@ -215,6 +215,9 @@ func TestSharingWithClasses(t *testing.T) {
 	if d := cmp.Diff(map[string]string{"Deployment/web": "0.0425", "Job/batch": "0.0425"}, shared(cost.Sharing{Idle: cost.ShareEven, ByNode: true})); d != "" {
 		t.Error(d)
 	}
+	if d := cmp.Diff(map[string]string{"Deployment/web": "0.085", "Job/batch": "0"}, shared(cost.Sharing{Idle: "quantity:network_sent_bytes_internet", ByNode: true})); d != "" {
+		t.Error(d)
+	}
 	if d := cmp.Diff(map[string]string{"Deployment/web": "0.1", "Job/batch": "0"}, shared(cost.Sharing{Overhead: "quantity:network_sent_bytes_cross_zone"})); d != "" {
 		t.Error(d)
 	}
