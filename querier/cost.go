@@ -89,7 +89,7 @@ func parseCosts(verb cost.Verb, form url.Values) (*cost.Question, string, error)
 		}
 	}
 	format := cmp.Or(form.Get("format"), "json")
-	if err := verb.CheckFormat(format); err != nil {
+	if err := cost.CheckFormat(format); err != nil {
 		return nil, "", err
 	}
 	question, err := cost.ParseQuestion(verb, form.Get)

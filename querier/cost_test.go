@@ -161,7 +161,7 @@ func TestPagesAreOfOneAnswer(t *testing.T) {
 // Parquet comes as such, the same each time.
 func TestCostParquet(t *testing.T) {
 	s := newCostSite(t)
-	for _, verb := range []string{"report", "assets", "utilization"} {
+	for _, verb := range []string{"report", "assets", "utilization", "scale-events"} {
 		question := s.url + "/api/v1/cost/" + verb + "?format=parquet&" + window(costBegin, costBegin+hour)
 		resp, err := http.Get(question)
 		if err != nil {
@@ -328,7 +328,7 @@ func TestCostParameters(t *testing.T) {
 		"report?" + w + "&format=xml":                            "format: there is no \\\"xml\\\", but json, csv",
 		"report?" + w + "&groupby=pod":                           "groupby: there is no such parameter, but window, timezone, step, by",
 		"report?" + w + "&by=pod&by=node":                        "by: it is there 2 times",
-		"scale-events?" + w + "&format=parquet":                  "format: scale-events have no parquet",
+		"scale-events?" + window(costBegin, costBegin+hour/2):    "whole UTC hours",
 		"assets?" + w + "&share=idle%3Deven":                     "share: nothing is shared in assets",
 		"assets?" + w + "&by=pod":                                "by: there is no \\\"pod\\\", but asset, class and cluster",
 		"utilization?" + w + "&by=pod":                           "by: there is no \\\"pod\\\", but asset, class and cluster",

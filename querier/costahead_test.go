@@ -167,33 +167,36 @@ func TestAFileThatCannotBeReadEndsTheAnswer(t *testing.T) {
 // A year of ten thousand workloads, day by day. peak-MiB is the most memory that the process had, the files in memory included.
 func BenchmarkYearOfCubes(b *testing.B) {
 	with := newCubes()
-	target := "/api/v1/cost/report?step=day&by=namespace&" + with.years(b, 1, 10_000)
-	ask := func(b *testing.B, q *querier.Querier) {
+	target := "/api/v1/cost/report?step=day&" + with.years(b, 1, 10_000)
+	ask := func(b *testing.B, q *querier.Querier, by string) {
 		w := &discarded{header: http.Header{}}
-		if q.ServeHTTP(w, httptest.NewRequest("GET", target, nil)); w.bytes < 1_000_000 {
+		if q.ServeHTTP(w, httptest.NewRequest("GET", target+"&by="+by, nil)); w.bytes < 1_000_000 {
 			b.Fatalf("%d %d bytes", w.code, w.bytes)
 		}
 	}
-	cold := func(b *testing.B, q *querier.Querier) {
-		measured := beginMeasuring(b)
-		for b.Loop() {
-			with.manifest.Generation++
-			ask(b, q)
+	asked := func(with querier.Cubes, manifest *cube.Manifest, by string, cold bool) func(b *testing.B) {
+		q := overCubes(b, with)
+		return func(b *testing.B) {
+			if !cold {
+				ask(b, q, by)
+			}
+			measured := beginMeasuring(b)
+			for b.Loop() {
+				if cold {
+					manifest.Generation++
+				}
+				ask(b, q, by)
+			}
+			measured()
 		}
-		measured()
 	}
-	q := overCubes(b, with)
-	b.Run("cold", func(b *testing.B) { cold(b, q) })
-	b.Run("warm", func(b *testing.B) {
-		ask(b, q)
-		measured := beginMeasuring(b)
-		for b.Loop() {
-			ask(b, q)
-		}
-		measured()
-	})
-	b.Run("remote", func(b *testing.B) { // each request takes 20 ms
-		cold(b, overCubes(b, with.in(b, &far{delay: func(string) time.Duration { return 20 * time.Millisecond }})))
+	for _, by := range []string{"namespace", "label:team"} {
+		b.Run(by+"/cold", asked(with, with.manifest, by, true))
+		b.Run(by+"/warm", asked(with, with.manifest, by, false))
+	}
+	b.Run("namespace/remote", func(b *testing.B) { // each request takes 20 ms
+		remote := with.in(b, &far{delay: func(string) time.Duration { return 20 * time.Millisecond }})
+		asked(remote, with.manifest, "namespace", true)(b)
 	})
 }
 
@@ -248,6 +251,7 @@ func (c *cubes) fill(b testing.TB, month time.Time, workloads int) {
 		items = append(items, cost.Item{
 			Subject: names.Subject(cost.Subject{Container: "app", Owner: cost.Owner{
 				Cluster: "east", Namespace: fmt.Sprintf("team-%02d", n/100), Controller: cost.Controller{Kind: "Deployment", Name: fmt.Sprintf("service-%05d", n)},
+				Labels: cost.Labels{{Name: "app", Value: fmt.Sprintf("service-%05d", n)}, {Name: "team", Value: fmt.Sprintf("team-%02d", n%90)}},
 			}}),
 			Place: names.Place(cost.Place{Class: cost.Class{
 				Kind: cost.NodeClass, Cluster: "east", Type: fmt.Sprintf("m5.%dxlarge", 1<<(n%4)), Region: "eu-west-1", Zone: fmt.Sprintf("eu-west-1%c", 'a'+n%3),
@@ -281,7 +285,8 @@ func (c *cubes) fill(b testing.TB, month time.Time, workloads int) {
 			l.Assets = append(l.Assets, *a)
 		}
 		days = append(days, l)
-		c.manifest.Days = append(c.manifest.Days, cube.Day{Start: d.UnixMilli(), Closed: 1<<24 - 1, RolledUp: true})
+		c.manifest.Days = append(c.manifest.Days, cube.Day{Start: d.UnixMilli(), Closed: 1<<24 - 1, RolledUp: true,
+			Settings: []cube.Applied{{Settings: cube.Settings{Labels: []string{"app", "team"}}, Hours: 1<<24 - 1}}})
 	}
 	for _, table := range cube.RollUpTables() {
 		var out bytes.Buffer

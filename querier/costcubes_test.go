@@ -156,6 +156,7 @@ func TestCubesAnswerAsSamplesDo(t *testing.T) {
 		{"assets?" + closed + "&by=class&step=day", false, true},
 		{"utilization?" + closed, false, true},
 		{"scale-events?" + closed + "&step=day", false, true},
+		{"scale-events?" + closed + "&step=day&timezone=Europe/Berlin", false, true},
 		{"report?" + closed + "&by=namespace&step=day&timezone=Europe/Berlin", false, true}, // its days have whole UTC hours
 		{"report?" + closed + "&by=namespace&step=day&timezone=Asia/Kolkata", true, true},   // these begin within one
 		{"assets?" + closed + "&by=class&step=day&timezone=Asia/Kolkata", true, true},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
@@ -22,7 +23,7 @@ const (
 	parquetGroup = 1 << 17
 )
 
-// writeParquet writes texts as strings, times as UTC milliseconds, money as DECIMAL(38, 9) and quantities as DECIMAL(38, 0). The same sheet
+// writeParquet writes texts as strings, times as UTC milliseconds, money as DECIMAL(38, 9), quantities as DECIMAL(38, 0) and estimates as doubles. The same sheet
 // gives the same bytes.
 func (s *sheet) writeParquet(w io.Writer) error {
 	about, err := json.Marshal(s.about)
@@ -31,7 +32,11 @@ func (s *sheet) writeParquet(w io.Writer) error {
 	}
 	var columns Columns
 	for _, c := range s.columns {
-		columns = append(columns, Column{c.name, c.of.node()})
+		node := c.of.node()
+		if c.optional {
+			node = parquet.Optional(node)
+		}
+		columns = append(columns, Column{c.name, node})
 	}
 	out := parquet.NewWriter(w, parquet.NewSchema("cost", columns.Node()), parquet.Compression(&zstd.Codec{}), parquet.DataPageVersion(1),
 		parquet.CreatedBy("varve", "1", "cost"), parquet.KeyValueMetadata(ParquetKey, string(about)))
@@ -57,6 +62,8 @@ func (t cellType) node() parquet.Node {
 		return parquet.Encoded(parquet.Timestamp(parquet.Millisecond), &parquet.RLEDictionary)
 	case flagCell:
 		return parquet.Leaf(parquet.BooleanType)
+	case floatCell:
+		return parquet.Leaf(parquet.DoubleType)
 	case moneyCell:
 		return parquet.Decimal(9, 38, parquet.FixedLenByteArrayType(16))
 	}
@@ -84,6 +91,11 @@ func (e *parquetRows) write(from, to int) error {
 			if err != nil {
 				return fmt.Errorf("parquet: column %s: %w", e.columns[i].name, err)
 			}
+			if e.cells[i].empty {
+				v = parquet.NullValue()
+			} else if e.columns[i].optional {
+				v = v.Level(0, 1, i)
+			}
 			e.values[i] = append(e.values[i], v)
 		}
 	}
@@ -103,6 +115,8 @@ func (e *parquetRows) value(of cellType, c *sheetCell) (parquet.Value, error) {
 		return parquet.Int64Value(int64(c.number.Lo)), nil
 	case flagCell:
 		return parquet.BooleanValue(!c.number.IsZero()), nil
+	case floatCell:
+		return parquet.DoubleValue(math.Float64frombits(c.number.Lo)), nil
 	}
 	if !c.number.Less(money.Quantity{Hi: 0x4b3b4ca85a86c47a, Lo: 0x098a224000000000}) { // 10^38
 		return parquet.Value{}, fmt.Errorf("%s has more than 38 digits", c.number)

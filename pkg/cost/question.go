@@ -35,7 +35,7 @@ type Question struct {
 
 // Answer is what was asked for.
 type Answer interface {
-	// Write writes it in a format: json, csv, table or, if it is no ScaleEvents, parquet.
+	// Write writes it in a format: json, csv, table or parquet.
 	Write(w io.Writer, format string) error
 	// Name is of its lines: those of two answers with the same name are the same.
 	Name() string
@@ -76,9 +76,6 @@ func ParseQuestion(v Verb, get func(parameter string) string) (*Question, error)
 	if err != nil {
 		return nil, fmt.Errorf("window: %w", err)
 	}
-	if v == AskScaleEvents && (q.Query.Zone != nil || q.Query.From%hourMillis != 0 || q.Query.To%hourMillis != 0) {
-		return nil, errors.New("window: scale-events are of whole UTC hours, and have no timezone")
-	}
 	if q.Query.Method, err = ParseMethod(get("method")); err != nil {
 		return nil, err
 	}
@@ -94,7 +91,10 @@ func ParseQuestion(v Verb, get func(parameter string) string) (*Question, error)
 	if v != AskReport && get("share") != "" {
 		return nil, fmt.Errorf("share: nothing is shared in %s, but in report", v)
 	}
-	return q, q.Query.Validate()
+	if err = q.Query.Validate(); err == nil && v == AskScaleEvents {
+		err = checkScales(q.Query)
+	}
+	return q, err
 }
 
 func (q *Question) parseBy(by string) error {
@@ -287,17 +287,13 @@ func format(w io.Writer, name string, v any, csv, table func(io.Writer) error) e
 	return fmt.Errorf("format: there is no %q", name)
 }
 
-// CheckFormat is an error if what is asked has no such format.
-func (v Verb) CheckFormat(name string) error {
-	switch {
-	case name == "json", name == "csv", name == "table":
+// CheckFormat is an error if there is no such format.
+func CheckFormat(name string) error {
+	switch name {
+	case "json", "csv", "table", "parquet":
 		return nil
-	case name != "parquet":
-		return fmt.Errorf("format: there is no %q, but json, csv, table and parquet", name)
-	case v == AskScaleEvents:
-		return fmt.Errorf("format: %s have no parquet, but json, csv and table", v)
 	}
-	return nil
+	return fmt.Errorf("format: there is no %q, but json, csv, table and parquet", name)
 }
 
 // Write implements Answer.
@@ -321,5 +317,8 @@ func (f *Fleet) Write(w io.Writer, name string) error {
 
 // Write implements Answer.
 func (e *ScaleEvents) Write(w io.Writer, name string) error {
+	if name == "parquet" {
+		return e.WriteParquet(w)
+	}
 	return format(w, name, e, e.WriteCSV, e.WriteTable)
 }

@@ -16,10 +16,11 @@ type ScaleEvents struct {
 	Window    Window       `json:"window"`
 	Method    Method       `json:"method"`
 	Step      Step         `json:"step"`
-	Hash      string       `json:"hash"`   // of the question, the price book and all lines
-	Idle      money.Nanos  `json:"idle"`   // what lines of nodes add up to; the report's
-	Unused    money.Nanos  `json:"unused"` // what lines of workloads add up to; the report's
-	Kept      money.Nanos  `json:"kept"`   // of Unused, what autoscalers' minima kept
+	Timezone  string       `json:"timezone,omitempty"` // of steps, and of the days of creep; "" is UTC
+	Hash      string       `json:"hash"`               // of the question, the price book and all lines
+	Idle      money.Nanos  `json:"idle"`               // what lines of nodes add up to; the report's
+	Unused    money.Nanos  `json:"unused"`             // what lines of workloads add up to; the report's
+	Kept      money.Nanos  `json:"kept"`               // of Unused, what autoscalers' minima kept
 	Workloads []ScaleLine  `json:"workloads"`
 	Nodes     []NodeEvents `json:"nodes"`   // of clusters
 	Classes   []NodeEvents `json:"classes"` // of clusters' classes of nodes
@@ -113,7 +114,7 @@ type classStep struct {
 
 // scaleQuery are the query without what doesn't matter to scale events, and the one that a ledger must be within a step of.
 func scaleQuery(q Query) (coarse, fine Query) {
-	coarse = Query{From: q.From, To: q.To, Step: q.Step, Method: q.Method}
+	coarse = Query{From: q.From, To: q.To, Step: q.Step, Zone: q.Zone, Method: q.Method}
 	coarse.Method, _ = ParseMethod(string(q.Method))
 	if coarse.Step == "" {
 		coarse.Step = StepNone
@@ -125,6 +126,21 @@ func scaleQuery(q Query) (coarse, fine Query) {
 	return coarse, fine
 }
 
+// checkScales is an error where hours would have to be cut: when a node came or a workload was scaled is known of whole hours.
+func checkScales(q Query) error {
+	_, fine := scaleQuery(q)
+	steps, err := fine.steps()
+	if err != nil {
+		return err
+	}
+	for _, t := range append(steps, q.To) {
+		if t%hourMillis != 0 {
+			return fmt.Errorf("window and timezone: scale-events are of whole UTC hours, and one would be cut at %s", Time(t))
+		}
+	}
+	return nil
+}
+
 // ScalesRollUp tells whether a roll-up of [from, to) gives the scale events that its hours give.
 func ScalesRollUp(q Query, book *price.Book, from, to int64) bool {
 	_, fine := scaleQuery(q)
@@ -133,7 +149,7 @@ func ScalesRollUp(q Query, book *price.Book, from, to int64) bool {
 
 // NewScaleBuilder has no ledgers yet. The query's dimensions and sharing are not used.
 func NewScaleBuilder(q Query, book *price.Book) (*ScaleBuilder, error) {
-	if err := q.Validate(); err != nil {
+	if err := errors.Join(q.Validate(), checkScales(q)); err != nil {
 		return nil, err
 	}
 	b := &ScaleBuilder{
@@ -299,7 +315,7 @@ func (b *ScaleBuilder) finishLines() {
 func (b *ScaleBuilder) Events() (*ScaleEvents, error) {
 	b.finishLines()
 	e := &ScaleEvents{
-		Currency: b.book.Currency, Window: Window{Time(b.query.From), Time(b.query.To)}, Method: b.query.Method, Step: b.query.Step,
+		Currency: b.book.Currency, Window: Window{Time(b.query.From), Time(b.query.To)}, Method: b.query.Method, Step: b.query.Step, Timezone: b.query.zoneName(),
 		Workloads: []ScaleLine{}, Nodes: []NodeEvents{}, Classes: []NodeEvents{}, Changes: []NodeChange{},
 	}
 	e.fillWorkloads(b.done)

@@ -3,6 +3,7 @@ package cost
 import (
 	"encoding/csv"
 	"io"
+	"math"
 	"strconv"
 
 	"github.com/varve-io/varve/pkg/cost/money"
@@ -19,8 +20,9 @@ type sheet struct {
 }
 
 type sheetColumn struct {
-	name string
-	of   cellType
+	name     string
+	of       cellType
+	optional bool // cells may be empty
 }
 
 type cellType uint8
@@ -31,12 +33,14 @@ const (
 	flagCell
 	moneyCell
 	quantityCell
+	floatCell
 )
 
-// sheetCell is a text, or a number: of milliseconds, billionths of the currency, or anything; 1 for true.
+// sheetCell is a text, or a number: of milliseconds, billionths of the currency, or anything; 1 for true; the bits of a float.
 type sheetCell struct {
 	text   string
 	number money.Quantity
+	empty  bool // in an optional column
 }
 
 func moneyCells(to []sheetCell, all ...money.Nanos) []sheetCell {
@@ -48,7 +52,7 @@ func moneyCells(to []sheetCell, all ...money.Nanos) []sheetCell {
 
 func (s *sheet) add(of cellType, names ...string) {
 	for _, n := range names {
-		s.columns = append(s.columns, sheetColumn{n, of})
+		s.columns = append(s.columns, sheetColumn{name: n, of: of})
 	}
 }
 
@@ -76,6 +80,9 @@ func (s *sheet) writeCSV(w io.Writer) error {
 }
 
 func (c *sheetCell) csv(of cellType) string {
+	if c.empty {
+		return ""
+	}
 	switch of {
 	case textCell:
 		return harmless(c.text)
@@ -85,6 +92,8 @@ func (c *sheetCell) csv(of cellType) string {
 		return strconv.FormatBool(!c.number.IsZero())
 	case moneyCell:
 		return money.Nanos(c.number).String()
+	case floatCell:
+		return strconv.FormatFloat(math.Float64frombits(c.number.Lo), 'f', -1, 64)
 	}
 	return c.number.String()
 }

@@ -91,7 +91,7 @@ func (p *program) cost(ctx context.Context, verb string, args []string) error {
 
 // write writes the answer to where it is wanted. A file that is there stays as it is until the answer is whole.
 func (o *costOptions) write(ctx context.Context, s *session, one ask) error {
-	if err := one.verb.CheckFormat(o.Format); err != nil {
+	if err := cost.CheckFormat(o.Format); err != nil {
 		return fmt.Errorf("-%w", err)
 	}
 	if o.Output == "" {
