@@ -122,7 +122,10 @@ func (b *Builder) Metadata(m Metadata) {
 	b.families++
 }
 
-const batchVersion = 2
+const (
+	batchVersion = 2
+	wholeVersion = 1 // is read only
+)
 
 // The sections of a batch, in the order in which they stand; empty ones are left out.
 const (

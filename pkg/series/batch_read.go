@@ -26,6 +26,7 @@ type Batch struct {
 	header                                               []byte
 	definitions, floats, histograms, exemplars, metadata []byte
 	differ                                               bool // the values of the floats are differences
+	whole                                                bool // each definition has its labels written out
 }
 
 // ParseBatch finds the sections of an encoded batch. What they hold is checked while it is iterated.
@@ -40,7 +41,7 @@ func ParseBatch(p []byte) (Batch, error) {
 // ParseLogged is ParseBatch for a record of a log: the values of the floats may be differences.
 func ParseLogged(p []byte) (Batch, error) {
 	var b Batch
-	if len(p) < 9 || p[0] != batchVersion {
+	if len(p) < 9 || p[0] != batchVersion && p[0] != wholeVersion {
 		return b, fmt.Errorf("%w: version or length", ErrCorrupt)
 	}
 	r := reader{p: p[1:]}
@@ -51,7 +52,7 @@ func ParseLogged(p []byte) (Batch, error) {
 	if r.bad || err != nil {
 		return b, fmt.Errorf("%w: header", ErrCorrupt)
 	}
-	b.Tenant, b.header = id, p[:len(p)-len(r.p)]
+	b.Tenant, b.header, b.whole = id, p[:len(p)-len(r.p)], p[0] == wholeVersion
 	for len(r.p) > 0 {
 		kind := r.byte()
 		payload := r.bytes()

@@ -129,6 +129,7 @@ func TestEverySectionComesBack(t *testing.T) {
 func FuzzBatch(f *testing.F) {
 	whole := everything().AppendTo(nil)
 	f.Add(whole)
+	f.Add(append([]byte{wholeVersion}, whole[1:]...))
 	for i := range whole {
 		f.Add(whole[:i])
 	}

@@ -144,7 +144,7 @@ func (b *Batch) Definitions(d *Definitions) error {
 	last := int64(0)
 	for n := r.count(); n > 0; n-- {
 		last += r.varint()
-		r.definition(d)
+		r.definition(d, b.whole)
 		if r.bad || last < 0 || last > math.MaxUint32 {
 			return fmt.Errorf("%w: definitions", ErrCorrupt)
 		}
@@ -153,10 +153,13 @@ func (b *Batch) Definitions(d *Definitions) error {
 	return nil
 }
 
-// definition reads the labels of a definition.
-func (r *reader) definition(d *Definitions) {
+// definition reads the labels of a definition; they are whole if each is written out, without a place.
+func (r *reader) definition(d *Definitions, whole bool) {
 	for n := r.many(1); n > 0 && !r.bad; n-- {
-		place := r.uvarint()
+		place := uint64(0)
+		if !whole {
+			place = r.uvarint()
+		}
 		if place == 0 {
 			name := r.bytes()
 			d.Pairs = append(d.Pairs, labels.Label{Name: view(name), Value: view(r.bytes())})

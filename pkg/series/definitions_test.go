@@ -75,6 +75,19 @@ func TestDefinitionsOfLabelsThatDontExist(t *testing.T) {
 	}
 }
 
+// Logs of version 1 are read, for as long as somebody may have one.
+func TestDefinitionsOfVersion1(t *testing.T) {
+	b, err := ParseLogged(golden(t, "definitions-v1.txt"))
+	var d Definitions
+	if err == nil {
+		err = b.Definitions(&d)
+	}
+	want := []labels.Label{{Name: "__name__", Value: "up"}, {Name: "job", Value: "a"}}
+	if err != nil || !cmp.Equal(d.Numbers, []Number{7}) || !cmp.Equal(d.Pairs, want) || !cmp.Equal(d.Labels(0), []uint32{0, 1}) {
+		t.Errorf("%+v %v", d, err)
+	}
+}
+
 func BenchmarkDefine(b *testing.B) {
 	var bl Builder
 	names := []string{"__name__", "cluster", "container", "id", "instance", "job", "namespace", "node", "pod", "uid"}
