@@ -25,7 +25,7 @@ type rewritten struct {
 func (r *request) rewrite(spelling []labels.Label) rewritten {
 	out := rewritten{labels: spelling, keep: true}
 	if !r.lim.HADedupe && len(r.lim.WriteRelabel) == 0 {
-		out.ascii = r.decoder.ASCII()
+		out.ascii = r.decoder.ASCII(spelling)
 		return out
 	}
 	ls := labels.New(spelling...)

@@ -3,6 +3,7 @@ package remote
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -144,20 +145,40 @@ func (r *Request) Labels(dst []labels.Label, most int) ([]labels.Label, error) {
 	return l.all, err
 }
 
-// ASCII tells whether the current series' labels are known to be of ASCII only. In 2.0 that is never known.
-func (r *Request) ASCII() bool {
+// ASCII tells whether the current series' labels, which Labels has read, are known to be of ASCII only. In 2.0 that is never
+// known.
+func (r *Request) ASCII(ls []labels.Label) bool {
 	if r.protocol == WriteV2 {
 		return false
 	}
-	p, all := r.labels, uint64(0)
+	const high = 0x8080808080808080
+	p, n, order := r.labels, 0, binary.LittleEndian
+	for ; len(p) >= 32; p = p[32:] {
+		n += bits.OnesCount64(order.Uint64(p)&high | order.Uint64(p[8:])&high>>1 | order.Uint64(p[16:])&high>>2 | order.Uint64(p[24:])&high>>3)
+	}
 	for ; len(p) >= 8; p = p[8:] {
-		all |= binary.LittleEndian.Uint64(p)
+		n += bits.OnesCount64(order.Uint64(p) & high)
 	}
 	for _, b := range p {
-		all |= uint64(b)
+		n += int(b >> 7)
 	}
-	return all&0x8080808080808080 == 0
+	return n == 0 || n == highOfLengths(ls)
 }
+
+// highOfLengths is how many bytes beyond ASCII the lengths of labels, of their names and of their values have in 1.0, at least: where
+// there are no more, the labels themselves have none.
+func highOfLengths(ls []labels.Label) (n int) {
+	for i := range ls {
+		name, value := len(ls[i].Name), len(ls[i].Value)
+		if both := 4 + name + value; both >= 0x80 {
+			n += highOf(both) + highOf(name) + highOf(value)
+		}
+	}
+	return n
+}
+
+// highOf is how many bytes beyond ASCII a uvarint has, which is not 0.
+func highOf(uvarint int) int { return (bits.Len(uint(uvarint)) - 1) / 7 }
 
 // labelList collects labels, which most senders sort.
 type labelList struct {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,12 @@ func readGuessing(r *Request, p Protocol, body []byte, guess func(int) Guess) ([
 		ls, err := r.Labels(nil, 100)
 		if err != nil {
 			return nil, nil, err
+		}
+		beyond := func(l labels.Label) bool {
+			return strings.ContainsFunc(l.Name+l.Value, func(c rune) bool { return c >= 0x80 })
+		}
+		if r.ASCII(ls) && slices.ContainsFunc(ls, beyond) {
+			return nil, nil, fmt.Errorf("taken for ASCII: %q", ls)
 		}
 		g := got{Labels: labels.New(ls...).String(), Floats: append([]Float(nil), r.Series.Floats...), Histograms: append([]Histogram(nil), r.Series.Histograms...)}
 		if err := r.Exemplars(math.MaxInt, func(e exemplar.Exemplar) { g.Exemplars = append(g.Exemplars, e) }); err != nil {
@@ -401,24 +408,32 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// One byte beyond ASCII is noticed, wherever in the labels it stands.
+// One byte beyond ASCII is noticed, wherever in the labels it stands, and however long they are: lengths have such bytes, too.
 func TestASCII(t *testing.T) {
-	for at := -1; at < 24; at++ {
-		value := bytes.Repeat([]byte("x"), 24)
-		if at >= 0 {
-			value[at] = 0x80
-		}
-		w := prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{Labels: []prompb.Label{{Name: "a", Value: string(value)}}, Samples: []prompb.Sample{{Timestamp: -1, Value: -1}}}}}
-		body, err := w.Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := NewRequest(NewHasher())
-		if err := r.Reset(WriteV1, body); err != nil || !r.Next(Guess{}) {
-			t.Fatal(err, r.Err())
-		}
-		if r.ASCII() != (at < 0) {
-			t.Errorf("with a byte at %d: %v", at, r.ASCII())
+	for _, l := range []struct{ name, value int }{{1, 24}, {1, 123}, {1, 124}, {3, 127}, {3, 128}, {127, 1}, {128, 1}, {300, 200}, {1, 1 << 14}, {20, 1<<14 - 30}} {
+		for at := -1; at < l.name+l.value; at += 1 + at/25 {
+			both := []byte(strings.Repeat("x", l.name+l.value))
+			if at >= 0 {
+				both[at] = 0x80
+			}
+			long := prompb.Label{Name: string(both[:l.name]), Value: string(both[l.name:])}
+			ts := prompb.TimeSeries{Labels: []prompb.Label{{Name: "a", Value: "b"}, {Name: "empty"}, long}, Samples: []prompb.Sample{{Timestamp: -1, Value: -1}}}
+			w := prompb.WriteRequest{Timeseries: []prompb.TimeSeries{ts}}
+			body, err := w.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := NewRequest(NewHasher())
+			if err := r.Reset(WriteV1, body); err != nil || !r.Next(Guess{}) {
+				t.Fatal(err, r.Err())
+			}
+			ls, err := r.Labels(nil, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := r.ASCII(ls); got != (at < 0) {
+				t.Errorf("%+v with a byte at %d: %v", l, at, got)
+			}
 		}
 	}
 }
