@@ -3,6 +3,7 @@ package series
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -64,8 +65,11 @@ func (b *Builder) Tenant() tenant.ID { return b.tenant }
 
 // Define says which series a number stands for.
 func (b *Builder) Define(n Number, ls labels.Labels) {
-	b.definitions.begin(n, ls.Len())
-	ls.Range(func(l labels.Label) { b.definitions.label(&l) })
+	room := b.definitions.room[:0]
+	ls.Range(func(l labels.Label) { room = append(room, l) })
+	b.DefineLabels(n, room)
+	clear(room)
+	b.definitions.room = room
 }
 
 // DefineLabels is Define for labels that are sorted. The result is how many bytes the definition takes at most, in a batch
@@ -73,8 +77,8 @@ func (b *Builder) Define(n Number, ls labels.Labels) {
 func (b *Builder) DefineLabels(n Number, ls []labels.Label) int {
 	b.definitions.begin(n, len(ls))
 	size := 2 * binary.MaxVarintLen32
-	for i := range ls {
-		size += b.definitions.label(&ls[i])
+	for some := range slices.Chunk(ls, together) {
+		size += b.definitions.labels(some)
 	}
 	return size
 }

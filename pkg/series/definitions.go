@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -16,16 +17,20 @@ type definitions struct {
 	count int
 	last  Number
 	pairs []written
+	room  []labels.Label // empty
 	// recent are places in pairs, from 1 on, of labels that had a hash. Those of earlier batches stay: nothing is believed of a place
-	// before the label there was compared. So a label that others have driven out is written once more, and no labels make it slow.
-	recent []uint32
+	// before the label there was compared. So a label that others have driven out is written once more, as is one whose place is too
+	// great to be remembered, and no labels make it slow.
+	recent *[recentSlots]uint16
 }
 
 // written is where a label stands in the bytes.
-type written struct{ name, nameLen, value, valueLen uint32 }
+type written struct{ name, nameEnd, value, valueEnd uint32 }
 
 const (
-	recentBits = 12
+	recentBits  = 11 // the table lies out of the cache when a batch begins: no more lines of it than a batch has labels
+	recentSlots = 1 << recentBits
+
 	// What is kept when no definitions come: enough for the new series of most batches.
 	keptDefinitions = 64 << 10
 	keptPairs       = 4096
@@ -43,7 +48,7 @@ func (d *definitions) reset() {
 // begin begins the definition of a number as a series with so many labels, which follow.
 func (d *definitions) begin(n Number, labels int) {
 	if d.recent == nil {
-		d.recent = make([]uint32, 1<<recentBits)
+		d.recent = new([recentSlots]uint16)
 	}
 	d.bytes = appendDelta(d.bytes, int64(n)-int64(d.last))
 	d.bytes = binary.AppendUvarint(d.bytes, uint64(labels))
@@ -51,29 +56,43 @@ func (d *definitions) begin(n Number, labels int) {
 	d.count++
 }
 
-// label writes a label, or the place of the same one. The result is how many bytes it takes at most.
-func (d *definitions) label(l *labels.Label) int {
-	at := &d.recent[hashOf(l)]
-	if n := *at - 1; int(n) < len(d.pairs) && d.has(&d.pairs[n], l) {
-		d.bytes = binary.AppendUvarint(d.bytes, uint64(*at))
-		return writtenOut(l)
-	}
-	d.bytes = append(d.bytes, 0)
-	d.bytes = appendString(d.bytes, l.Name)
-	w := written{name: uint32(len(d.bytes) - len(l.Name)), nameLen: uint32(len(l.Name)), valueLen: uint32(len(l.Value))}
-	d.bytes = appendString(d.bytes, l.Value)
-	w.value = uint32(len(d.bytes) - len(l.Value))
-	d.pairs = append(d.pairs, w)
-	*at = uint32(len(d.pairs))
-	return writtenOut(l)
-}
+// together is how many labels' places are read before the first is compared: the processor waits for them once.
+const together = 16
 
-func (d *definitions) has(w *written, l *labels.Label) bool {
-	return string(d.bytes[w.value:w.value+w.valueLen]) == l.Value && string(d.bytes[w.name:w.name+w.nameLen]) == l.Name
+// labels writes so many labels at most, each as its place if it was written before. The result is how many bytes they take at most.
+func (d *definitions) labels(ls []labels.Label) (size int) {
+	var slots, places [together]uint16
+	for i := range ls {
+		slot := hashOf(&ls[i])
+		slots[i%together], places[i%together] = slot, d.recent[slot%recentSlots]
+		size += 1 + stringSize(ls[i].Name) + stringSize(ls[i].Value)
+	}
+	p, pairs := slices.Grow(d.bytes, size), d.pairs
+	for i := range ls {
+		name, value, place := ls[i].Name, ls[i].Value, places[i%together]
+		if n := int(place) - 1; uint(n) < uint(len(pairs)) {
+			w := &pairs[n]
+			if string(p[w.value:w.valueEnd]) == value && string(p[w.name:w.nameEnd]) == name {
+				p = binary.AppendUvarint(p, uint64(place))
+				continue
+			}
+		}
+		p = binary.AppendUvarint(append(p, 0), uint64(len(name)))
+		w := written{name: uint32(len(p)), nameEnd: uint32(len(p) + len(name))}
+		p = binary.AppendUvarint(append(p, name...), uint64(len(value)))
+		w.value, w.valueEnd = uint32(len(p)), uint32(len(p)+len(value))
+		p = append(p, value...)
+		pairs = append(pairs, w)
+		if len(pairs) <= math.MaxUint16 {
+			d.recent[slots[i%together]%recentSlots] = uint16(len(pairs))
+		}
+	}
+	d.bytes, d.pairs = p, pairs
+	return size
 }
 
 // hashOf has recentBits bits: of the label's lengths, and of some bytes, among which are those in which labels mostly differ.
-func hashOf(l *labels.Label) uint32 {
+func hashOf(l *labels.Label) uint16 {
 	v, h := l.Value, uint64(len(l.Value))<<16^uint64(len(l.Name))<<8
 	if n := len(l.Name); n > 0 {
 		h ^= uint64(l.Name[n-1])
@@ -83,12 +102,12 @@ func hashOf(l *labels.Label) uint32 {
 		h ^= mixed(load(v), 1) ^ mixed(load(v[8:]), 2) ^ mixed(load(v[n/2:]), 3) ^ mixed(load(v[n-8:]), 4)
 	case n >= 8:
 		h ^= mixed(load(v), 1) ^ mixed(load(v[n-8:]), 4)
-	default:
-		for i := range n {
-			h = h<<8 ^ uint64(v[i])
-		}
+	case n >= 4:
+		h ^= mixed(half(v), 1) ^ mixed(half(v[n-4:]), 3)
+	case n > 0:
+		h ^= mixed(uint64(v[0])|uint64(v[n/2])<<8|uint64(v[n-1])<<16, 2)
 	}
-	return uint32(h * 0x9e3779b97f4a7c15 >> (64 - recentBits))
+	return uint16(h * 0x9e3779b97f4a7c15 >> (64 - recentBits))
 }
 
 func mixed(x uint64, by int) uint64 { return bits.RotateLeft64(x, 13*by) }
@@ -99,9 +118,13 @@ func load(s string) uint64 {
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// writtenOut is how many bytes a label takes at most.
-func writtenOut(l *labels.Label) int { return 1 + stringSize(l.Name) + stringSize(l.Value) }
+// half is the first four bytes.
+func half(s string) uint64 {
+	_ = s[3]
+	return uint64(uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24)
+}
 
+// stringSize is how many bytes a string takes at most.
 func stringSize(s string) int {
 	if len(s) < 0x80 {
 		return 1 + len(s)

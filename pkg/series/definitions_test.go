@@ -18,7 +18,7 @@ func drawLabels(t *rapid.T) []labels.Label {
 	text := rapid.SampledFrom([]string{"a", "b", "ab", "aa", "", strings.Repeat("long", 100)})
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) labels.Label {
 		return labels.Label{Name: text.Draw(t, "name"), Value: text.Draw(t, "value")}
-	}), 0, 6).Draw(t, "labels")
+	}), 0, together+4).Draw(t, "labels")
 }
 
 func TestDefinitionsComeBack(t *testing.T) {
@@ -59,6 +59,30 @@ func TestDefinitionsComeBack(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Labels that come after many others are written, though their places are not remembered.
+func TestManyDefinitions(t *testing.T) {
+	const many = 70_000
+	var b Builder
+	b.Reset(StreamID{Distributor: 1}, tenant.Anonymous)
+	label := func(i int) labels.Label { return labels.Label{Name: "a", Value: fmt.Sprint(i % many)} }
+	for i := range many + 10 {
+		b.DefineLabels(Number(i), []labels.Label{label(i), label(many - 1)})
+	}
+	var read Definitions
+	batch, err := ParseBatch(b.AppendTo(nil))
+	if err == nil {
+		err = batch.Definitions(&read)
+	}
+	if err != nil || len(read.Numbers) != many+10 {
+		t.Fatal(len(read.Numbers), err)
+	}
+	for i := range read.Numbers {
+		if at := read.Labels(i); read.Pairs[at[0]] != label(i) || read.Pairs[at[1]] != label(many-1) {
+			t.Fatalf("definition %d comes back as %v and %v", i, read.Pairs[at[0]], read.Pairs[at[1]])
+		}
+	}
 }
 
 func TestDefinitionsOfLabelsThatDontExist(t *testing.T) {
