@@ -175,6 +175,9 @@ func (s *stream) dictionary(id tenant.ID, h *head.Head) dictionary {
 	return dictionary{s, h, s.tenant(id)}
 }
 
+// lookAhead is how many series before their turn memory is asked for what new ones change.
+const lookAhead = 4
+
 // define reads what numbers stand for.
 func (s dictionary) define(b *series.Batch) error {
 	if !b.Defines() {
@@ -190,7 +193,11 @@ func (s dictionary) define(b *series.Batch) error {
 		if n >= maxNumber {
 			return fmt.Errorf("%w: number %d", series.ErrCorrupt, n)
 		}
-		ser, _, err := s.lookup.Series(s.defined.Labels(i))
+		var soon []uint32
+		if i+lookAhead < len(s.defined.Numbers) {
+			soon = s.defined.Labels(i + lookAhead)
+		}
+		ser, _, err := s.lookup.Series(s.defined.Labels(i), soon)
 		if err != nil {
 			return err
 		}

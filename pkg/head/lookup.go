@@ -37,12 +37,13 @@ func (l *Lookup) Reset() {
 	l.head, l.labels, l.places = nil, nil, l.places[:0]
 }
 
-// Series is the series whose labels are those of Begin at these places, sorted by name. It is made if there is none yet. The error is
-// ErrSealed or ErrFull.
-func (l *Lookup) Series(places []uint32) (s *Series, created bool, err error) {
+// Series is the series whose labels are those of Begin at these places, sorted by name. It is made if there is none yet. Soon are
+// those of a series that is looked up soon, for which memory is asked already. The error is ErrSealed or ErrFull.
+func (l *Lookup) Series(places, soon []uint32) (s *Series, created bool, err error) {
 	p := &l.head.index
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
+	l.expect(p, soon)
 	p.at = p.at[:0]
 	known := true
 	for _, n := range places {
@@ -66,6 +67,19 @@ func (l *Lookup) Series(places []uint32) (s *Series, created bool, err error) {
 		}
 	}
 	return p.add(l.head), true, nil
+}
+
+// expect asks for the memory where a series is looked for, if its labels are known.
+func (l *Lookup) expect(p *postings, places []uint32) {
+	p.at = p.at[:0]
+	for _, n := range places {
+		pair := l.places[n].pair
+		if pair == nil {
+			return
+		}
+		p.at = append(p.at, pair)
+	}
+	p.table.expect(p.hash())
 }
 
 // locate looks for the pairs of labels, step by step for several at a time: a step needs what the one before brings from memory, and

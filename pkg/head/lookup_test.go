@@ -22,7 +22,8 @@ func TestLookup(t *testing.T) {
 			l.Begin(h, all)
 			for range rapid.IntRange(0, 20).Draw(t, "series") {
 				places, ls := drawPlaces(t, all)
-				s, created, err := l.Series(places)
+				soon, _ := drawPlaces(t, all)
+				s, created, err := l.Series(places, soon)
 				want := known[ls.String()]
 				if err != nil || created != (want == nil) || want != nil && s != want || !labels.Equal(s.Labels(), ls) {
 					t.Fatalf("%s: found %s, created %v, %v", ls, s.Labels(), created, err)
@@ -62,10 +63,10 @@ func TestLookupInASealedHead(t *testing.T) {
 	h.Seal()
 	var l Lookup
 	l.Begin(h, []labels.Label{{Name: "a", Value: "1"}, {Name: "a", Value: "2"}})
-	if s, created, err := l.Series([]uint32{0}); s != known || created || err != nil {
+	if s, created, err := l.Series([]uint32{0}, nil); s != known || created || err != nil {
 		t.Errorf("a known series: created %v, %v", created, err)
 	}
-	if _, _, err := l.Series([]uint32{1}); !errors.Is(err, ErrSealed) {
+	if _, _, err := l.Series([]uint32{1}, nil); !errors.Is(err, ErrSealed) {
 		t.Errorf("a new series: %v", err)
 	}
 	if values := h.index.labelValues("a"); len(values) != 1 {

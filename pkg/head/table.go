@@ -1,5 +1,11 @@
 package head
 
+import (
+	"unsafe"
+
+	"github.com/varve-io/varve/pkg/prefetch"
+)
+
 // table finds numbers by hash: open addressing, with linear probing. Slots are in the order of the hash, so a table can
 // have any size, and grows by half: a number takes 11 to 16 bytes. The zero table is empty.
 type table struct {
@@ -26,6 +32,13 @@ func (t *table) find(hash uint32, wanted func(number uint32) bool) uint32 {
 		}
 	}
 	return 0
+}
+
+// expect asks for the memory where a hash is looked for.
+func (t *table) expect(hash uint32) {
+	if len(t.slots) > 0 {
+		prefetch.Line(unsafe.Pointer(&t.slots[t.place(hash)]))
+	}
 }
 
 // first is a number of that hash, 0 if there is none.
