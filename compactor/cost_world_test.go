@@ -38,7 +38,7 @@ func (p part) has(ls labels.Labels) bool {
 
 // sample is all that a small cluster has in some hours of a day, three days ago.
 func (w *world) sample(hours int64) *cluster.Cluster {
-	from := w.midnight(3)
+	from := w.midnight(4) // hours of the second day close a day and some hours after their end, whatever time of the day it is
 	return cluster.Random(cluster.Config{
 		Seed: 5, Name: "sim", Nodes: 2, Pods: 8, Interval: 120_000, Life: 6 * hour, Faults: true, Span: cluster.Span{From: from, To: from + hours*hour},
 	})
