@@ -71,30 +71,15 @@ type classified struct {
 
 // classifier sums up the bytes of one kind that the daemon tells of.
 func (j *joiner) classifier(of kind) func(groupKey, []source) error {
-	return func(k groupKey, all []source) error {
-		class := k.part[0] - '0'
-		for _, p := range k.pods.pods {
-			sources := mine(p, all)
-			if len(p.segments) == 0 || len(sources) == 0 || p.hostNetwork {
-				continue
-			}
-			grown, c, err := j.grown(p, k.container, sources, len(all) == 1)
-			if err != nil {
-				return err
-			}
-			if c == nil {
-				continue
-			}
-			m := j.classifiedOf(p, c)
-			for i, s := range p.segments {
-				m.segments[i][of][class] += grown.in(s.span)
-			}
-			for i, s := range m.rest {
-				m.some[i][of] += grown.in(s)
-			}
+	return j.eachGrown(func(p *pod, c *container, g *growth, k groupKey) {
+		m, class := j.classifiedOf(p, c), k.part[0]-'0'
+		for i, s := range p.segments {
+			m.segments[i][of][class] += g.in(s.span)
 		}
-		return nil
-	}
+		for i, s := range m.rest {
+			m.some[i][of] += g.in(s)
+		}
+	})
 }
 
 func (j *joiner) classifiedOf(p *pod, c *container) *classified {

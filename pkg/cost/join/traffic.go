@@ -36,8 +36,18 @@ func byGPU(f *fields) (container, part string, ok bool) {
 	return f.container, f.gpu, f.pod != "" && f.container != ""
 }
 
-// adder sums up the bytes of one kind. Pods in the host's network show the bytes of their node.
+// adder sums up the bytes of one kind.
 func (j *joiner) adder(of kind) func(groupKey, []source) error {
+	return j.eachGrown(func(p *pod, c *container, g *growth, _ groupKey) {
+		for i, s := range p.segments {
+			c.rows[i].traffic[of] += g.in(s.span)
+		}
+		c.classified.addRest(of, g)
+	})
+}
+
+// eachGrown gives by how much the counter of each pod grew. Pods in the host's network show the bytes of their node, and are left out.
+func (j *joiner) eachGrown(add func(*pod, *container, *growth, groupKey)) func(groupKey, []source) error {
 	return func(k groupKey, all []source) error {
 		for _, p := range k.pods.pods {
 			sources := mine(p, all)
@@ -48,13 +58,9 @@ func (j *joiner) adder(of kind) func(groupKey, []source) error {
 			if err != nil {
 				return err
 			}
-			if c == nil {
-				continue
+			if c != nil {
+				add(p, c, &grown, k)
 			}
-			for i, s := range p.segments {
-				c.rows[i].traffic[of] += grown.in(s.span)
-			}
-			c.classified.addRest(of, &grown)
 		}
 		return nil
 	}
