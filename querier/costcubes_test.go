@@ -222,7 +222,7 @@ func TestCubesAreBelievedAsFarAsTheManifest(t *testing.T) {
 	}
 }
 
-// The parts of an hour cost what the hour does, but for quantities that are rounded once in each row.
+// The parts of an hour cost what the hour does, but for how each total is rounded.
 func TestPartsOfAnHourCostTheHour(t *testing.T) {
 	s := newCostSite(t)
 	total := func(from, to int64) float64 {
@@ -242,7 +242,7 @@ func TestPartsOfAnHourCostTheHour(t *testing.T) {
 	}
 	begin := costBegin + 7*hour
 	whole, first, second := total(begin, begin+hour), total(begin, begin+17*minute), total(begin+17*minute, begin+hour)
-	if math.Abs(whole-first-second) > 1e-8 || first <= 0 || second <= first {
+	if math.Abs(whole-first-second) > 2e-9 || first <= 0 || second <= first {
 		t.Errorf("the hour costs %v, its parts %v and %v", whole, first, second)
 	}
 }

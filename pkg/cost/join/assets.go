@@ -132,24 +132,30 @@ func common(all []string) string {
 type holder struct {
 	owner cost.Owner
 	times []span
-	share quantity.Bytes
 }
 
 func (j *joiner) holders(a *asset) (out []holder) {
 	for _, u := range a.users {
 		times, first := union(u.times), len(out)
 		for _, s := range u.segments {
+			add := func(to *[]span, t span) {
+				if s.goesOn {
+					*to = join(*to, t)
+				} else {
+					*to = append(*to, t)
+				}
+			}
 			i := first + slices.IndexFunc(out[first:], func(h holder) bool { return slices.Equal(h.owner.Labels, s.labels) })
 			if i < first {
 				i = len(out)
 				out = append(out, holder{owner: j.ownerOf(u.pod, s.labels)})
 			}
 			if !u.timed {
-				out[i].times = append(out[i].times, s.span)
+				add(&out[i].times, s.span)
 			}
 			for _, t := range times {
 				if t = t.clip(s.span); t.length() > 0 {
-					out[i].times = append(out[i].times, t)
+					add(&out[i].times, t)
 				}
 			}
 		}
@@ -163,15 +169,16 @@ func (j *joiner) holders(a *asset) (out []holder) {
 
 // assetRows appends the row of an asset and the shares of it.
 func (j *joiner) assetRows(h *cost.Hour, a *asset, kind cost.AssetKind) {
-	life := span{a.first, a.last}.clip(j.slot)
-	if life.length() == 0 {
+	life := span{a.first, a.last}.clip(j.hour())
+	in := life.clip(j.slot)
+	if in.length() == 0 {
 		return
 	}
 	if kind == cost.VolumeAsset {
 		a.placed(life.from)
 	}
 	row := cost.Asset{Kind: kind, Cluster: a.cluster, Name: a.name, Namespace: a.claimed, Claim: a.claim, Class: a.class,
-		Region: a.region, Zone: a.zone, Labels: a.labels, From: life.from, To: life.to}
+		Region: a.region, Zone: a.zone, Labels: a.labels, From: in.from, To: in.to}
 	size := []quantity.Level{{From: life.from, To: life.to, Value: perMilli}}
 	if kind == cost.VolumeAsset {
 		if size = hold(overlay(a.size), span{a.first, a.last}); len(size) == 0 {
@@ -180,14 +187,14 @@ func (j *joiner) assetRows(h *cost.Hour, a *asset, kind cost.AssetKind) {
 	} else {
 		row.Namespace, row.Name = a.namespace, a.namespace+"/"+a.name
 	}
-	row.Quantity = quantity.Integral(size, life.from, life.to).Seconds()
-	h.Assets = append(h.Assets, row)
-	holders := j.holders(a)
-	for i, amount := range divide(size, holders, row.Quantity) {
-		if amount > 0 {
-			h.Shares = append(h.Shares, cost.Share{Owner: holders[i].owner, Kind: kind, Asset: row.Name, From: row.From, Quantity: amount})
+	d := division{life: life, size: size, holders: j.holders(a)}
+	for i, amount := range d.in(in) {
+		row.Quantity += amount
+		if i < len(d.holders) && amount > 0 {
+			h.Shares = append(h.Shares, cost.Share{Owner: d.holders[i].owner, Kind: kind, Asset: row.Name, From: row.From, Quantity: amount})
 		}
 	}
+	h.Assets = append(h.Assets, row)
 }
 
 // hold lets levels hold through gaps within a life, the first one from its begin.
@@ -207,37 +214,76 @@ func hold(levels []quantity.Level, life span) []quantity.Level {
 	return out
 }
 
-// divide shares an asset evenly among those who hold it at each instant. Shares are rounded by largest remainder to sum to what is held,
-// at most the quantity; ties go to the first.
-func divide(size []quantity.Level, holders []holder, quantum int64) []int64 {
-	var all quantity.Bytes
-	for _, s := range edges(holders) {
-		var present []int
-		for i, h := range holders {
-			if slices.ContainsFunc(h.times, func(t span) bool { return t.from <= s.from && s.to <= t.to }) {
-				present = append(present, i)
+// division shares an asset evenly among those who hold it at each instant of its life in the hour.
+type division struct {
+	life    span
+	size    []quantity.Level
+	holders []holder
+}
+
+// in is what each holder has of a part of the life, and last what nobody has. It adds up to what each has of all of it.
+func (d *division) in(part span) []int64 {
+	whole := d.rounded()
+	until := func(t int64) []int64 {
+		out := slices.Clone(whole)
+		if t < d.life.to {
+			for i, held := range d.until(t) {
+				out[i] = min(held.WholeSeconds(), whole[i])
 			}
 		}
-		if len(present) > 0 {
-			part := quantity.Integral(size, s.from, s.to)
-			all.Sum(part)
-			for n, i := range present {
-				holders[i].share.Sum(part.Part(n, len(present)))
-			}
+		return out
+	}
+	out := until(part.to)
+	if part.from > d.life.from {
+		for i, before := range until(part.from) {
+			out[i] -= before
 		}
 	}
-	out, order, left := make([]int64, len(holders)), make([]int, len(holders)), min(all.Seconds(), quantum)
-	for i, h := range holders {
-		out[i], order[i] = h.share.WholeSeconds(), i
+	return out
+}
+
+// rounded is what each has of the whole life. Shares are rounded by largest remainder to sum to what is held, at most all there is; ties go to
+// the first.
+func (d *division) rounded() []int64 {
+	exact, all := d.until(d.life.to), quantity.Integral(d.size, d.life.from, d.life.to)
+	n := len(d.holders)
+	out, order, left := make([]int64, n+1), make([]int, n), min(all.Less(exact[n]).Seconds(), all.Seconds())
+	out[n] = all.Seconds() - left
+	for i := range n {
+		out[i], order[i] = exact[i].WholeSeconds(), i
 		left -= out[i]
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(holders[b].share.Rest(), holders[a].share.Rest()) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(exact[b].Rest(), exact[a].Rest()) })
 	for _, i := range order {
 		if left > 0 {
 			out[i]++
 			left--
 		}
 	}
+	return out
+}
+
+// until is what each has until a time.
+func (d *division) until(t int64) []quantity.Bytes {
+	out := make([]quantity.Bytes, len(d.holders)+1)
+	rest := quantity.Integral(d.size, d.life.from, t)
+	for _, s := range edges(d.holders) {
+		var present []int
+		for i, h := range d.holders {
+			if slices.ContainsFunc(h.times, func(t span) bool { return t.from <= s.from && s.to <= t.to }) {
+				present = append(present, i)
+			}
+		}
+		part := quantity.Integral(d.size, s.from, min(s.to, t))
+		if len(present) == 0 {
+			continue
+		}
+		rest = rest.Less(part)
+		for n, i := range present {
+			out[i].Sum(part.Part(n, len(present)))
+		}
+	}
+	out[len(d.holders)] = rest
 	return out
 }
 

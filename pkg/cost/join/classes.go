@@ -60,59 +60,33 @@ func byClass(f *fields) (container, part string, ok bool) {
 	return cost.PodContainer, f.device, f.pod != ""
 }
 
-// classified is what is known of the classes of a pod's traffic: bytes received and sent. How many have no class is a matter of the whole
-// hour, so that it doesn't depend on what the hour is cut into.
-type classified struct {
-	segments [][2][classes]int64
-	rest     [2]span     // the pod's life in the hour before and after the slot
-	all      [2][2]int64 // bytes of its interfaces in each
-	some     [2][2]int64 // bytes that the daemon tells of in each
-}
+// classified is what is known of the classes of a pod's traffic: bytes received and sent, in each segment of the hour. How many have no class
+// is a matter of the whole hour, so that it doesn't depend on what the hour is cut into.
+type classified [][2][classes]int64
 
 // classifier sums up the bytes of one kind that the daemon tells of.
 func (j *joiner) classifier(of kind) func(groupKey, []source) error {
 	return j.eachGrown(func(p *pod, c *container, g *growth, k groupKey) {
-		m, class := j.classifiedOf(p, c), k.part[0]-'0'
-		for i, s := range p.segments {
-			m.segments[i][of][class] += g.in(s.span)
+		if c.classified == nil {
+			c.classified = make(classified, len(p.segments))
 		}
-		for i, s := range m.rest {
-			m.some[i][of] += g.in(s)
+		m, class := c.classified, k.part[0]-'0'
+		for i, s := range p.segments {
+			m[i][of][class] += g.in(s.span)
 		}
 	})
 }
 
-func (j *joiner) classifiedOf(p *pod, c *container) *classified {
-	if c.classified == nil {
-		hour := p.life.clip(span{j.Start, j.Start + hourLength})
-		c.classified = &classified{
-			segments: make([][2][classes]int64, len(p.segments)),
-			rest:     [2]span{hour.clip(span{j.Start, j.slot.from}), hour.clip(span{j.slot.to, j.Start + hourLength})},
-		}
-	}
-	return c.classified
-}
-
-// addRest adds what a pod's interface had in the rest of the hour.
-func (m *classified) addRest(of kind, g *growth) {
-	if m == nil {
-		return
-	}
-	for i, s := range m.rest {
-		m.all[i][of] += g.in(s)
-	}
-}
-
 // classify gives what has a class rows of their own, and leaves the rest of the bytes in those of the pod: so many as its interfaces had
 // more of in the whole hour, when they had them, and those that the daemon has no class for.
-func (m *classified) classify(rows []cost.Workload) []cost.Workload {
+func (m classified) classify(rows []cost.Workload) []cost.Workload {
 	if m == nil {
 		return rows
 	}
 	var more []cost.Workload
 	for i := range rows {
 		for class, name := range cost.TrafficClasses() {
-			of := &m.segments[i]
+			of := &m[i]
 			if of[received][class]|of[sent][class] == 0 {
 				continue
 			}
@@ -129,15 +103,15 @@ func (m *classified) classify(rows []cost.Workload) []cost.Workload {
 }
 
 // unclassified lowers bytes of interfaces to those that have no class.
-func (m *classified) unclassified(of kind, rows []cost.Workload, at func(*cost.Workload) *int64) {
-	all, some := m.all[0][of]+m.all[1][of], m.some[0][of]+m.some[1][of]
+func (m classified) unclassified(of kind, rows []cost.Workload, at func(*cost.Workload) *int64) {
+	var all, some, done int64
 	for i := range rows {
 		all += *at(&rows[i])
-		for _, n := range m.segments[i][of] {
+		for _, n := range m[i][of] {
 			some += n
 		}
 	}
-	left, done := max(all-some, 0), m.all[0][of]
+	left := max(all-some, 0)
 	until := func(n int64) int64 {
 		if all == 0 {
 			return 0
@@ -150,6 +124,6 @@ func (m *classified) unclassified(of kind, rows []cost.Workload, at func(*cost.W
 		n := at(&rows[i])
 		from := done
 		done += *n
-		*n = until(done) - until(from) + m.segments[i][of][classes-1]
+		*n = until(done) - until(from) + m[i][of][classes-1]
 	}
 }

@@ -48,17 +48,17 @@ const maxPieces = 20
 
 // segments cuts a span where the labels change. Where they change too often, which is not steady, the first ones are those of all.
 func (d dims) segments(in span) (_ []segment, steady bool) {
-	out := []segment{{in, d.at(in.from)}}
+	out := []segment{{span: in, labels: d.at(in.from)}}
 	for _, x := range d {
 		last := &out[len(out)-1]
 		if x.from > last.from && x.from < in.to && !slices.Equal(last.labels, x.labels) {
 			to := last.to
 			last.to = x.from
-			out = append(out, segment{span{x.from, to}, x.labels})
+			out = append(out, segment{span: span{x.from, to}, labels: x.labels})
 		}
 	}
 	if len(out) > maxPieces {
-		return []segment{{in, out[0].labels}}, false
+		return []segment{{span: in, labels: out[0].labels}}, false
 	}
 	return out, true
 }

@@ -41,7 +41,7 @@ type Options struct {
 	// Start of the hour, in Unix milliseconds.
 	Start int64
 	// From and To count only [From, To) of the hour; both 0 count all of it. What is read is the same, so the quantities of parts
-	// add up to those of the hour, but for what docs/cost.md says of rounding.
+	// add up to those of the hour.
 	From, To int64
 	// ClusterLabel is the label with the cluster's name, "cluster" if empty. Series without it are of a cluster without a name.
 	ClusterLabel string

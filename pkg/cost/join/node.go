@@ -30,7 +30,7 @@ type node struct {
 	first, last, bridge   int64
 	life                  span
 	pods                  []*pod
-	segments              []segment // of the slot, in which it is up and nothing about it changes
+	segments              []segment // of the hour, in which it is up and nothing about it changes
 	blind                 []span    // without facts of its pods
 	capacity, allocatable [resources][]quantity.Level
 	meters                map[sourceID]*meter
@@ -115,7 +115,7 @@ func (j *joiner) labelsOf(f fact) (out cost.Labels) {
 }
 
 // settle finds the lives of the nodes of a name, and what each had.
-func (s *nodeSet) settle(slot span) {
+func (s *nodeSet) settle(hour span) {
 	s.labels.settle()
 	slices.SortFunc(s.nodes, func(a, b *node) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.provider, b.provider))
@@ -141,7 +141,7 @@ func (s *nodeSet) settle(slot span) {
 			n.capacity[r] = n.through(capacity[r])
 			n.allocatable[r] = n.through(allocatable[r])
 		}
-		if up := n.life.clip(slot); up.length() > 0 {
+		if up := n.life.clip(hour); up.length() > 0 {
 			var steady bool
 			if n.segments, steady = s.labels.segments(up); !steady {
 				n.unsteady = LabelsUnsteady
@@ -206,7 +206,9 @@ func (n *node) settleBlind(seenInCluster []span) {
 // rows has one for each segment.
 func (n *node) rows() []cost.Node {
 	var out []cost.Node
-	cpu, ram := n.best(func(m *meter) int64 { return m.cpuKnown }), n.best(func(m *meter) int64 { return m.ramKnown })
+	var ram [4]byteSeconds
+	micros := func(_ int, sum quantity.Bytes) int64 { return sum.Micros() }
+	ofCPU, ofRAM := n.best(func(m *meter) int64 { return m.cpuKnown }), n.best(func(m *meter) int64 { return m.ramKnown })
 	for i, s := range n.segments {
 		row := cost.Node{Cluster: n.cluster, Name: n.name, Provider: n.provider, Labels: s.labels, From: s.from, To: s.to, Up: s.length()}
 		describe(&row)
@@ -217,11 +219,11 @@ func (n *node) rows() []cost.Node {
 				row.Blind += b.length()
 			}
 		}
-		row.CPU = n.of(cpuResource, s.span, blind, quantity.Bytes.Micros)
-		row.RAM = n.of(ramResource, s.span, blind, quantity.Bytes.Seconds)
-		row.GPU = n.of(gpuResource, s.span, blind, quantity.Bytes.Micros)
-		if cpu != nil {
-			row.CPU.Used, row.RAM.Used = cpu.cpu[i], ram.ram[i].Seconds()
+		row.CPU = n.of(cpuResource, s.span, blind, micros)
+		row.RAM = n.of(ramResource, s.span, blind, func(i int, sum quantity.Bytes) int64 { return ram[i].of(s, sum) })
+		row.GPU = n.of(gpuResource, s.span, blind, micros)
+		if ofCPU != nil {
+			row.CPU.Used, row.RAM.Used = ofCPU.cpu[i], ram[3].of(s, ofRAM.ram[i])
 		}
 		out = append(out, row)
 	}
@@ -234,7 +236,7 @@ func cut[T interface{ Span() (from, to int64) }](segments []segment, pieces []T)
 	for _, s := range segments {
 		for _, p := range pieces {
 			if from, _ := p.Span(); from > s.from && from < s.to {
-				out = append(out, segment{span{s.from, from}, s.labels})
+				out = append(out, segment{span: span{s.from, from}, labels: s.labels})
 				s.from = from
 			}
 		}
@@ -244,18 +246,18 @@ func cut[T interface{ Span() (from, to int64) }](segments []segment, pieces []T)
 }
 
 // of are the integrals of one resource over s. Without an allocatable amount all of the capacity is.
-func (n *node) of(r resource, s span, blind []span, unit func(quantity.Bytes) int64) cost.Capacity {
+func (n *node) of(r resource, s span, blind []span, unit func(int, quantity.Bytes) int64) cost.Capacity {
 	allocatable := n.capacity[r]
 	if len(n.allocatable[r]) > 0 {
 		allocatable = quantity.Combine(nil, n.capacity[r], n.allocatable[r], func(a, b int64) int64 { return min(a, b) })
 	}
-	c := cost.Capacity{Capacity: unit(quantity.Integral(n.capacity[r], s.from, s.to))}
-	c.Allocatable = unit(quantity.Integral(allocatable, s.from, s.to))
+	c := cost.Capacity{Capacity: unit(0, quantity.Integral(n.capacity[r], s.from, s.to))}
+	c.Allocatable = min(unit(1, quantity.Integral(allocatable, s.from, s.to)), c.Capacity) // as the part of a second may round
 	var dark quantity.Bytes
 	for _, b := range blind {
 		dark.Sum(quantity.Integral(n.capacity[r], b.from, b.to))
 	}
-	c.Blind = unit(dark)
+	c.Blind = min(unit(2, dark), c.Capacity)
 	return c
 }
 

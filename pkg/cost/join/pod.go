@@ -47,10 +47,36 @@ type times struct {
 	terminal                               int64 // when its phase was first seen to be Succeeded or Failed
 }
 
-// segment is a part of the slot in which a pod lives and its dimensions are constant.
+// segment is a part of the hour in which a pod lives and its dimensions are constant.
 type segment struct {
 	span
 	labels cost.Labels
+	goesOn bool // in the row that the one before has in the hour: only the slot's begin or end is between them
+}
+
+// split cuts segments where the slot begins and ends.
+func split(segments []segment, slot span) []segment {
+	for _, at := range []int64{slot.from, slot.to} {
+		i := slices.IndexFunc(segments, func(s segment) bool { return s.from < at && at < s.to })
+		if i >= 0 {
+			rest := segments[i]
+			segments[i].to, rest.from, rest.goesOn = at, at, true
+			segments = slices.Insert(segments, i+1, rest)
+		}
+	}
+	return segments
+}
+
+// byteSeconds rounds what the segments of a row have, one after the other, so that they add up to what the row has.
+type byteSeconds struct{ sum quantity.Bytes }
+
+func (b *byteSeconds) of(s segment, part quantity.Bytes) int64 {
+	if !s.goesOn {
+		b.sum = quantity.Bytes{}
+	}
+	before := b.sum.Seconds()
+	b.sum.Sum(part)
+	return b.sum.Seconds() - before
 }
 
 // container is one name of a pod.
@@ -70,7 +96,7 @@ type container struct {
 	initCPU            []lane[quantity.Spread]
 	initRAM            []lane[quantity.Level]
 	cpuKnown, ramKnown []span
-	classified         *classified // nil if nobody says where its traffic went
+	classified         classified // nil if nobody says where its traffic went
 }
 
 // resource is an index.
@@ -124,9 +150,9 @@ func (p *pod) lived() span {
 	return span{from, p.at.terminal}
 }
 
-// settle makes levels of all that sources said, and cuts the life into segments. The pod has its place.
-func (p *pod) settle(slot span, labels *dims) {
-	alive := p.life.clip(slot)
+// settle makes levels of all that sources said, and cuts the life in the hour into segments. The pod has its place.
+func (p *pod) settle(hour, slot span, labels *dims) {
+	alive := p.life.clip(hour)
 	if alive.length() == 0 || p.node == "" {
 		return
 	}
@@ -134,6 +160,7 @@ func (p *pod) settle(slot span, labels *dims) {
 	if p.on != nil {
 		p.segments = cut(p.segments, p.on.segments)
 	}
+	p.segments = split(p.segments, slot)
 	for _, c := range p.containers {
 		c.settle(p)
 	}

@@ -11,7 +11,7 @@ import (
 // settle ends the reading of facts: lives, places, and what each container asks for.
 func (j *joiner) settle() {
 	for _, s := range j.nodes {
-		s.settle(j.slot)
+		s.settle(j.hour())
 	}
 	for _, s := range j.pods {
 		for _, p := range s.pods {
@@ -31,25 +31,39 @@ func (j *joiner) settle() {
 	}
 	for _, s := range j.pods {
 		for _, p := range s.pods {
-			p.settle(j.slot, j.chosen(p))
+			p.settle(j.hour(), j.slot, j.chosen(p))
 		}
 	}
+	for _, s := range j.nodes {
+		for _, n := range s.nodes {
+			n.segments = split(n.segments, j.slot)
+		}
+	}
+}
+
+// hour is all of it, by which is decided what a part of it has, too: so parts add up to it.
+func (j *joiner) hour() span { return span{j.Start, j.Start + hourLength} }
+
+// counts tells whether any of the segments is in the slot.
+func (j *joiner) counts(segments []segment) bool {
+	return slices.ContainsFunc(segments, func(s segment) bool { return s.clip(j.slot).length() > 0 })
 }
 
 func (j *joiner) rows() *cost.Hour {
 	h := &cost.Hour{Start: j.Start, From: j.From, To: j.To, Workloads: make([]cost.Workload, 0, j.expected())}
 	for _, s := range j.pods {
 		for _, p := range s.pods {
-			if len(p.segments) > 0 {
+			if j.counts(p.segments) {
 				h.Workloads = j.workloads(h.Workloads, p)
 			}
 		}
 	}
 	for _, s := range j.nodes {
 		for _, n := range s.nodes {
-			rows := n.rows()
-			j.warnOfNode(n, rows)
-			h.Nodes = append(h.Nodes, rows...)
+			if j.counts(n.segments) {
+				j.warnOfNode(n)
+				h.Nodes = append(h.Nodes, n.rows()...)
+			}
 		}
 	}
 	for _, a := range j.volumes {
@@ -57,6 +71,10 @@ func (j *joiner) rows() *cost.Hour {
 	}
 	for _, a := range j.balancers {
 		j.assetRows(h, a, cost.LoadBalancerAsset)
+	}
+	if j.slot != j.hour() {
+		h.Workloads = slices.DeleteFunc(h.Workloads, func(w cost.Workload) bool { return span{w.From, w.To}.clip(j.slot).length() == 0 })
+		h.Nodes = slices.DeleteFunc(h.Nodes, func(n cost.Node) bool { return span{n.From, n.To}.clip(j.slot).length() == 0 })
 	}
 	h.Scalings, h.Scalers = j.scalings, j.scalers
 	j.warnOfClusters()
@@ -83,10 +101,7 @@ func (j *joiner) expected() (n int) {
 	return n
 }
 
-func (j *joiner) warnOfNode(n *node, rows []cost.Node) {
-	if len(rows) == 0 {
-		return
-	}
+func (j *joiner) warnOfNode(n *node) {
 	if n.unsteady != "" {
 		j.warnings.add(n.unsteady, n.cluster, n.name)
 	}
@@ -147,22 +162,23 @@ func (j *joiner) workloads(dst []cost.Workload, p *pod) []cost.Workload {
 }
 
 func (c *container) workloads(dst []cost.Workload, p *pod, base cost.Workload) []cost.Workload {
+	var ram [5]byteSeconds
 	for i, s := range p.segments {
 		r, w := &c.rows[i], base
 		w.Container, w.Labels, w.From, w.To, w.Alive = c.name, s.labels, s.from, s.to, s.length()
 		w.CPU = cost.Held{Used: r.cpu.Used, Unused: r.cpu.Unused}
-		w.RAM = cost.Held{Used: r.ram.Used.Seconds(), Unused: r.ram.Unused.Seconds()}
+		w.RAM = cost.Held{Used: ram[0].of(s, r.ram.Used), Unused: ram[1].of(s, r.ram.Unused)}
 		w.CPUKnown, w.RAMKnown, w.CPUPeak, w.RAMPeak = r.cpu.Known, r.ram.Known, r.cpuPeak, r.ramPeak
 		w.CPUSketch, w.RAMSketch, w.GPUKnown = r.cpuSketch, r.ramSketch, r.gpu.Known
 		w.Network = cost.Network{Received: r.traffic[received], Sent: r.traffic[sent]}
 		w.Disk = cost.Disk{Read: r.traffic[read], Written: r.traffic[written]}
 		asked := c.asked(s.span)
 		w.CPU.Request, w.CPU.Unknown = asked[cpuResource].Micros(), asked[cpuResource].Micros()-r.cpu.Request
-		w.RAM.Request, w.RAM.Unknown = asked[ramResource].Seconds(), asked[ramResource].Less(r.ram.Request).Seconds()
+		w.RAM.Request, w.RAM.Unknown = ram[2].of(s, asked[ramResource]), ram[3].of(s, asked[ramResource].Less(r.ram.Request))
 		w.GPU = cost.Held{Used: r.gpu.Used.Micros(), Unused: r.gpu.Unused.Micros()}
 		w.GPU.Request, w.GPU.Unknown = asked[gpuResource].Micros(), asked[gpuResource].Less(r.gpu.Request).Micros()
 		w.CPU.Limit = quantity.Integral(c.limit[cpuResource], s.from, s.to).Micros()
-		w.RAM.Limit = quantity.Integral(c.limit[ramResource], s.from, s.to).Seconds()
+		w.RAM.Limit = ram[4].of(s, quantity.Integral(c.limit[ramResource], s.from, s.to))
 		w.GPU.Limit = quantity.Integral(c.limit[gpuResource], s.from, s.to).Micros()
 		dst = append(dst, w)
 	}

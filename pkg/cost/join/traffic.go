@@ -42,7 +42,6 @@ func (j *joiner) adder(of kind) func(groupKey, []source) error {
 		for i, s := range p.segments {
 			c.rows[i].traffic[of] += g.in(s.span)
 		}
-		c.classified.addRest(of, g)
 	})
 }
 
