@@ -1,12 +1,16 @@
 package distributor
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/varve-io/varve/pkg/remote"
+	"github.com/varve-io/varve/pkg/tenant"
 )
 
 // filled is a table with so many series.
@@ -28,7 +32,7 @@ func TestTableMemoryIsGivenBack(t *testing.T) {
 	if least := int64(40 * series); before < least {
 		t.Errorf("%d bytes are mapped, want at least %d", before, least)
 	}
-	tab.expire(0, func(standing) { t.Error("a series expired") })
+	tab.shed()
 	if gone := before - a.size(); gone < index/2 || gone >= index {
 		t.Errorf("%d bytes of old indexes were given back; the current one has %d", gone, index)
 	}
@@ -41,5 +45,43 @@ func TestTableMemoryIsGivenBack(t *testing.T) {
 			t.Fatalf("%d bytes are still mapped after the table was collected", a.size())
 		}
 		runtime.GC()
+	}
+}
+
+// An index that requests have outgrown is given back when the last of those that may look into it was built, not later.
+func TestOutgrownIndexesAreGivenBack(t *testing.T) {
+	y := newYard(t, 1, "a")
+	y.limits.set(func(l *tenant.Limits) { l.MaxSamplesPerSecond, l.MaxNewSeriesPerSecond, l.MaxActiveSeries = 0, 0, 0 })
+	for y.Ready() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	const senders, requests, perRequest = 4, 25, 500
+	var all sync.WaitGroup
+	for s := range senders {
+		all.Go(func() {
+			for n := range requests {
+				var names []string
+				for i := range perRequest {
+					names = append(names, fmt.Sprintf("m_%d_%d_%d", s, n, i))
+				}
+				if w, err := y.push(time.Now(), 1, names...); err != nil || w.Floats != perRequest {
+					t.Error(w, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	tab := y.sender(tenant.Anonymous).table
+	if n := tab.series.Load(); n != senders*requests*perRequest {
+		t.Errorf("%d series", n)
+	}
+	want := int64(4 * len(tab.index.Load().slots))
+	for _, p := range *tab.pages.Load() {
+		if bytes := int64(len(p)) * int64(unsafe.Sizeof(entry{})); bytes >= leastMapped {
+			want += bytes
+		}
+	}
+	if got := y.tableBytes(); got != want {
+		t.Errorf("%d bytes are mapped, the pages and the index take %d", got, want)
 	}
 }

@@ -111,6 +111,7 @@ const maxRebuilds = 8
 // build reads the request into batches for each partition.
 func (r *request) build() error {
 	r.begin()
+	defer r.shed()
 	r.trail.life.RLock()
 	defer r.trail.life.RUnlock()
 	for n := 0; r.decoder.Next(r.trail.guess()); n++ {
@@ -141,6 +142,13 @@ func (r *request) build() error {
 	}
 	r.noteHeard()
 	return nil
+}
+
+// shed lets go of indexes that the request's new series have outgrown.
+func (r *request) shed() {
+	if r.trail.taken.fresh > 0 {
+		r.trail.shed()
+	}
 }
 
 // charge takes samples off the tenant's rate, less what an earlier building of the request has taken.

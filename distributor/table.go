@@ -168,7 +168,7 @@ func (t *table) grow(old *index) {
 	t.old = append(t.old, old)
 }
 
-// shed lets go of old indexes.
+// shed lets go of old indexes. It is for whoever has made entries, and doesn't hold life any more.
 func (t *table) shed() {
 	t.mu.Lock()
 	none := len(t.old) == 0
@@ -278,10 +278,8 @@ func (t *table) setDefined(partition int32, ds []definition) {
 	}
 }
 
-// expire lets go of the entries that are idle at a time, a page of them at once, and calls gone for each; and of old
-// indexes.
+// expire lets go of the entries that are idle at a time, a page of them at once, and calls gone for each.
 func (t *table) expire(now uint32, gone func(standing)) {
-	t.shed()
 	var idle []standing
 	for first := uint32(1); ; first += pageEntries {
 		t.mu.Lock()
