@@ -11,7 +11,7 @@ import (
 // Config is the compactor's section of the configuration.
 type Config struct {
 	Settle        config.Duration `yaml:"settle" help:"how long after its end a range of time is left alone, so that all ingesters have shipped their blocks of it; at least ingester.head_period and some minutes"`
-	DeleteDelay   config.Duration `yaml:"delete_delay" help:"how long the data of a block stays in the bucket after the block was replaced or its retention ended; longer than the longest query"`
+	DeleteDelay   config.Duration `yaml:"delete_delay" help:"how long the data of a block stays in the bucket after the block was replaced or its retention ended; longer than the longest query and the 15 seconds for which queriers read by the same catalog"`
 	MaxConcurrent int             `yaml:"max_concurrent" help:"merges at once; each takes a core, and disk for its sources and its result"`
 }
 

@@ -45,14 +45,14 @@ func TestKill9OfOneProcessLosesNothingAcked(t *testing.T) {
 	load.Verify(n.URL, "after all cycles", "-via=query")
 }
 
-// All owners of every partition die at once, ten times: what was acked was synced to their logs. Writes go on soon
-// after they are back.
+// All owners of every partition die at once, ten times, or fewer on a machine so busy that the load ends before: what was
+// acked was synced to their logs. Writes go on soon after they are back.
 func TestKill9OfAllOwnersAtOnceLosesNothingAcked(t *testing.T) {
 	t.Parallel()
 	c := StartCluster(t, ClusterConfig{})
 	load := Write(t, "crash-zones", c.Distributor.PushURL(), liveLoad(30*time.Second)...)
-	slowest := time.Duration(0)
-	for range 10 {
+	slowest, cycles := time.Duration(0), 0
+	for ; cycles < 10 && load.Running(); cycles++ {
 		time.Sleep(time.Second)
 		for _, n := range c.Ingesters {
 			n.Kill9()
@@ -60,7 +60,7 @@ func TestKill9OfAllOwnersAtOnceLosesNothingAcked(t *testing.T) {
 		acked := c.acked(t)
 		begin := time.Now()
 		StartAll(c.Ingesters...)
-		for c.acked(t) == acked {
+		for c.acked(t) == acked && load.Running() {
 			if time.Since(begin) > time.Minute {
 				t.Fatal("nothing was acked for a minute after the owners were started again")
 			}
@@ -68,7 +68,10 @@ func TestKill9OfAllOwnersAtOnceLosesNothingAcked(t *testing.T) {
 		}
 		slowest = max(slowest, time.Since(begin))
 	}
-	t.Logf("slowest recovery, until something is acked again: %v", slowest)
+	t.Logf("%d times; slowest recovery, until something is acked again: %v", cycles, slowest)
+	if cycles < 3 {
+		t.Errorf("the owners were killed %d times while the load ran, want 3 times or more", cycles)
+	}
 	if slowest > recoveryWithin {
 		t.Errorf("a recovery took %v, want at most %v", slowest, recoveryWithin)
 	}

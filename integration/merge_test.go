@@ -11,7 +11,8 @@ import (
 // these blocks are merged, and gone, the merged ones still have every acked sample, once.
 func TestMergingKeepsEverySample(t *testing.T) {
 	t.Parallel()
-	flags := shortEpochs(5 * time.Second).with(Flags{"compactor.settle": "5s", "compactor.delete_delay": "5s"})
+	// Data stays for longer than a querier keeps a catalog (15 s) and reads by it, as it must in every installation.
+	flags := shortEpochs(5 * time.Second).with(Flags{"compactor.settle": "5s", "compactor.delete_delay": "30s"})
 	c := StartCluster(t, ClusterConfig{Partitions: 2, Flags: flags})
 	// 40 minutes that end 2 h 10 min ago: within the window into the past, and in ranges that have ended.
 	load := Write(t, "merge", c.Distributor.PushURL(), "-start=-2h50m", "-samples=160", "-interval=15s",

@@ -21,7 +21,8 @@ const (
 	readyWithin = 60 * time.Second
 	stopWithin  = 60 * time.Second
 	pollEvery   = 20 * time.Millisecond
-	logTail     = 60 // lines of each log that a failed test prints
+	logTail     = 12  // lines of each log that a failed test prints: what failed comes before them, and must stay in sight
+	logWidth    = 300 // bytes of each of these lines
 )
 
 // Program is what a Process runs.
@@ -205,6 +206,9 @@ func (p *Process) end() {
 	if p.t.Failed() {
 		lines := strings.Split(strings.TrimRight(string(log), "\n"), "\n")
 		lines = lines[max(0, len(lines)-logTail):]
+		for i, line := range lines {
+			lines[i] = line[:min(len(line), logWidth)]
+		}
 		p.t.Logf("the last lines of %s:\n\t%s", p.Name, strings.Join(lines, "\n\t"))
 	}
 }
