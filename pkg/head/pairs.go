@@ -8,13 +8,12 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// pair is a label of some of the head's series, and the list of these. A series refers to its pairs by number, so each
+// pair is a label of some of the head's series. A series refers to its pairs by number, so each
 // name and each value exists once, and a label that many series have takes 4 bytes of each.
 type pair struct {
 	labels.Label
-	series refs
-	after  *pair  // the one of its name that the next new series had; nil if it had the same
 	number uint32 // its place in pairs
+	after  *pair  // the one of its name that the next new series had; nil if it had the same
 }
 
 // pairs are those of a head, by number. Their labels can be read without a lock.
@@ -148,7 +147,7 @@ func (at *place) make(p *postings, l *labels.Label, keep func(string) string) *p
 	}
 	at.pair = &pair{Label: labels.Label{Name: at.name.text, Value: keep(l.Value)}, number: uint32(len(p.pairs))}
 	at.name.add(at.hash, at.pair)
-	p.pairs = append(p.pairs, at.pair)
+	p.pairs, p.lists = append(p.pairs, at.pair), append(p.lists, refs{})
 	p.texts += int64(len(l.Value))
 	return at.pair
 }

@@ -17,6 +17,9 @@ import (
 // postings is the head's inverted index: which series there are, and which have a label. References are the numbers
 // from 1 on in the order of creation, so every list stays sorted by appending to it, and what was taken of a list
 // under the lock can be read without it.
+//
+// The newest series are not in the lists yet. They are added many at once, or when somebody reads a list: the lists of a new series'
+// pairs lie anywhere in memory, and many series that are new together share them.
 type postings struct {
 	mtx     sync.RWMutex
 	seed    maphash.Seed
@@ -24,6 +27,8 @@ type postings struct {
 	series  []*Series // by reference - 1
 	table   table     // of references, by the numbers of the series' pairs
 	pairs   pairs
+	lists   []refs // of each pair, by its number
+	listed  int    // so many of the series are in the lists
 	names   map[string]*name
 	page    *page    // where the next series' numbers go
 	used    int      // so many of it are taken
@@ -136,9 +141,36 @@ func (p *postings) add(h *Head) *Series {
 	numbers := s.numbers()
 	for i, pair := range p.at {
 		numbers[i] = pair.number
-		p.refs += int64(pair.series.add(s.ref))
+	}
+	if len(p.series)-p.listed >= unlisted {
+		p.list()
 	}
 	return s
+}
+
+// unlisted is how many series wait at most for their places in the lists. Adding so many takes less than a millisecond.
+const unlisted = 4096
+
+// list adds the series that wait to the lists of their pairs.
+func (p *postings) list() {
+	for _, s := range p.series[p.listed:] {
+		for _, n := range s.numbers() {
+			p.refs += int64(p.lists[n].add(s.ref))
+		}
+	}
+	p.listed = len(p.series)
+}
+
+// listAll does so for every series that was made before the call.
+func (p *postings) listAll() {
+	p.mtx.RLock()
+	all := p.listed == len(p.series)
+	p.mtx.RUnlock()
+	if !all {
+		p.mtx.Lock()
+		p.list()
+		p.mtx.Unlock()
+	}
 }
 
 // Series are made several at once: so few that a small head takes little, then as many as are on whole pages of the
@@ -183,10 +215,8 @@ func (p *postings) drop() []*Series {
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
 	all := p.series
-	for _, l := range p.pairs {
-		l.series = refs{}
-	}
-	p.table, p.series, p.names, p.page, p.spare, p.places, p.at, p.scratch, p.refs = table{}, nil, nil, nil, nil, nil, nil, nil, 0
+	p.table, p.series, p.names, p.page, p.spare, p.places, p.at, p.scratch = table{}, nil, nil, nil, nil, nil, nil, nil
+	p.lists, p.listed, p.refs = nil, 0, 0
 	return all
 }
 
@@ -206,7 +236,7 @@ func (p *postings) allPairs() pairs {
 
 // What things take on the heap, in bytes, with the room that slices keep for more.
 const (
-	pairSize      = 80 + 3*10 + 8 // the pair, where it is referred to, and what its value is rounded up by
+	pairSize      = 48 + 40 + 3*10 + 8 // the pair, its list, where it is referred to, and what its value is rounded up by
 	referenceSize = 10
 )
 
@@ -277,12 +307,13 @@ func (p *postings) withValues(name string, vals []string) pairs {
 	return found
 }
 
-// union is the series that have one of the pairs.
+// union is the series that have one of the pairs. Whatever is in it is in all lists that are read later.
 func (p *postings) union(ctx context.Context, of pairs) index.Postings {
+	p.listAll()
 	lists := make([]*refList, len(of))
 	p.mtx.RLock()
 	for i, l := range of {
-		lists[i] = l.series.all()
+		lists[i] = p.lists[l.number].all()
 	}
 	p.mtx.RUnlock()
 	return index.Merge(ctx, lists...)
