@@ -2,8 +2,11 @@ package head
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/varve-io/varve/pkg/prefetch"
 )
 
 // Lookup finds series that come together and share labels: each label is looked up once. It is for one goroutine, and can be used
@@ -109,6 +112,11 @@ func (p *postings) locateSome(at []place, all []labels.Label) {
 	for i := range at {
 		if c := candidates[i]; c != 0 {
 			at[i].pair = at[i].name.pairs[c-1]
+		}
+	}
+	for i := range at {
+		if pair := at[i].pair; pair != nil {
+			prefetch.Line(unsafe.Pointer(unsafe.StringData(pair.Value)))
 		}
 	}
 	for i := range at {

@@ -27,7 +27,7 @@ const (
 	xorHeader   = 2    // bytes: the number of samples
 	noWindow    = 0xff // leading before there is a window
 	maxLeading  = 31   // what 5 bits can say
-	firstBuffer = 32   // bytes
+	firstBuffer = 64   // bytes
 )
 
 // reset makes x an empty chunk, in the same buffer. The time stays.
@@ -114,7 +114,7 @@ func (x *xor) putBytes(p []byte) {
 	}
 }
 
-// grow makes room for 32 bytes or a quarter more: the buffer is used again for the series' next chunks, so what it has
+// grow makes room for 64 bytes, 32 more or a quarter more: the buffer is used again for the series' next chunks, so what it has
 // too much stays.
 func (x *xor) grow() {
 	size := firstBuffer
