@@ -311,5 +311,9 @@ func columnsOf(q *cost.Question, level cube.Level) cube.Columns {
 	if q.Verb == cost.AskScaleEvents {
 		return cube.ScaleColumns(level)
 	}
-	return cube.ReportColumns(level, q.Query.By)
+	by := q.Query.By
+	if q.Verb != cost.AskReport || len(q.Query.Sharing.Namespaces) > 0 {
+		by = append(slices.Clip(by), "namespace")
+	}
+	return cube.ReportColumns(level, by)
 }

@@ -131,9 +131,9 @@ func TestCubesAnswerAsSamplesDo(t *testing.T) {
 	live := newCostSite(t)
 	with := newCubes()
 	s := newCostSiteWith(t, with)
-	team := cube.Settings{ClusterLabel: "cluster", Labels: []string{"team"}}
-	with.count(t, s, costBegin, 24, team)
-	with.count(t, s, costBegin+day, 2, team)
+	labels := cube.Settings{ClusterLabel: "cluster", Labels: []string{"app", "tier"}}
+	with.count(t, s, costBegin, 24, labels)
+	with.count(t, s, costBegin+day, 2, labels)
 	all := window(costBegin, costBegin+costHours*hour)
 	closed := window(costBegin, costBegin+26*hour)
 	for _, tt := range []struct {
@@ -150,8 +150,11 @@ func TestCubesAnswerAsSamplesDo(t *testing.T) {
 		{"report?" + closed + "&by=namespace&method=usage-only", false, true},
 		{"report?" + closed + "&by=namespace&share=idle%3Dweighted,system%3Deven,namespace:web%3Deven", false, true},
 		{"report?" + closed + "&by=namespace&share=idle%3Dweighted,scope%3Dnode", false, true},
-		{"report?" + closed + "&by=label:team", false, true},
-		{"report?" + closed + "&by=label:tier", true, false},
+		{"report?" + closed + "&by=label:tier&step=day", false, true},
+		{"report?" + closed + "&by=label:app", false, true},
+		{"report?" + closed + "&by=label:tier,label:app,namespace", false, true},
+		{"report?" + closed + "&by=label:tier&share=idle%3Dweighted,namespace:web%3Deven", false, true},
+		{"report?" + closed + "&by=label:team", true, false},
 		{"assets?" + closed + "&by=asset", false, true},
 		{"assets?" + closed + "&by=class&step=day", false, true},
 		{"utilization?" + closed, false, true},

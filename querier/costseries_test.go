@@ -96,7 +96,7 @@ func newCostSiteWith(t *testing.T, with querier.Cubes) *costSite {
 	}
 	s.setTime(span.To + hour)
 	limits := defaultLimits()
-	limits.limits.CostLabels = []string{"team"}
+	limits.limits.CostLabels = []string{"app", "tier"}
 	var err error
 	s.querier, err = querier.New(querier.Default(), querier.Dependencies{
 		Recent: s.samples, Older: sourcesOf{}, Limits: limits, Prices: s.books, Cubes: with,

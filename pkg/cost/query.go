@@ -163,16 +163,23 @@ func (c *Class) String() string {
 	return strings.Join(words, "/")
 }
 
-// find is the value of a label under its own name, or as kube-state-metrics writes it, with or without label_.
+// LabelForms are the names under which a label may be found: its own, and as kube-state-metrics writes it, with and without label_.
+func LabelForms(name string) [3]string {
+	plain := price.Label(name)
+	return [3]string{name, plain, "label_" + plain}
+}
+
+// find is the value of a label in the first of its forms that has one.
 func (l Labels) find(name string) string {
-	if v := l.Get(name); v != "" {
+	if v := l.Get(name); v != "" || len(l) == 0 {
 		return v
 	}
-	name = price.Label(name)
-	if v := l.Get(name); v != "" {
-		return v
+	for _, form := range LabelForms(name) {
+		if v := l.Get(form); v != "" {
+			return v
+		}
 	}
-	return l.Get("label_" + name)
+	return ""
 }
 
 // Attribute is what rules of a price book match.

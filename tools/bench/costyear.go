@@ -31,6 +31,7 @@ func yearSuite(ctx context.Context, b *bench) ([]*table, error) {
 	}
 	for _, question := range []struct{ name, parameters string }{
 		{"by namespace and day", "&by=namespace&step=day"},
+		{"by label and day", "&by=label:team&step=day"},
 		{"by namespace and month", "&by=namespace&step=month"},
 		{"by controller", "&by=cluster,namespace,controller"},
 	} {
@@ -78,7 +79,7 @@ func (y *year) month(ctx context.Context, workloads int, begin, end time.Time) e
 	for d := begin; d.Before(end); d = d.AddDate(0, 0, 1) {
 		days = append(days, y.day(workloads, d))
 		y.manifest.Days = append(y.manifest.Days, cube.Day{Start: d.UnixMilli(), Closed: 1<<24 - 1, RolledUp: true,
-			Settings: []cube.Applied{{Settings: cube.Settings{ClusterLabel: "cluster"}, Hours: 1<<24 - 1}}})
+			Settings: []cube.Applied{{Settings: cube.Settings{ClusterLabel: "cluster", Labels: []string{"app", "team"}}, Hours: 1<<24 - 1}}})
 	}
 	start, to := cube.MonthOf(begin.UnixMilli())
 	for _, table := range cube.RollUpTables() {
@@ -129,6 +130,7 @@ func (y *year) day(workloads int, at time.Time) *cost.Ledger {
 func (y *year) subject(n int) uint32 {
 	return y.names.Subject(cost.Subject{Container: "app", Owner: cost.Owner{
 		Cluster: "east", Namespace: fmt.Sprintf("team-%03d", n/100), Controller: cost.Controller{Kind: "Deployment", Name: fmt.Sprintf("service-%05d", n)},
+		Labels: cost.Labels{{Name: "app", Value: fmt.Sprintf("service-%05d", n)}, {Name: "team", Value: fmt.Sprintf("team-%02d", n%90)}},
 	}})
 }
 

@@ -1,6 +1,7 @@
 package cube
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"slices"
@@ -101,8 +102,8 @@ func (c *codes) plain(l *leaf, from, n int) {
 func (c *codes) readPairs(leaves []*leaf, rows int) error {
 	c.begin(rows)
 	numbers := map[string]uint32{}
-	var key []byte
-	var last []int32 // the places of the row before in the dictionaries
+	var known [2]parquet.Dictionary
+	var key, last []byte
 	for range rows {
 		name, n, err := leaves[0].list()
 		if err != nil {
@@ -115,38 +116,42 @@ func (c *codes) readPairs(leaves []*leaf, rows int) error {
 		if n != m {
 			return damaged("the halves of a list have %d and %d elements", n, m)
 		}
-		if len(c.rows) > 0 && repeats(leaves, name, value, n, &last) {
+		if now := [2]parquet.Dictionary{leaves[0].known, leaves[1].known}; now != known || len(c.rows) == 0 {
+			clear(numbers) // keys are places in dictionaries
+			known, last = now, nil
+		}
+		key = appendPairs(append(key[:0], 0), leaves, name, value, n)
+		if bytes.Equal(key, last) {
 			c.add(c.rows[len(c.rows)-1])
 			continue
 		}
-		key = key[:0]
-		for i := range n {
-			key = appendText(appendText(key, leaves[0].text(name+i)), leaves[1].text(value+i))
-		}
 		number, ok := numbers[string(key)]
 		if !ok {
-			number = uint32(len(numbers))
+			number = uint32(len(c.labels))
 			numbers[string(key)] = number
 			c.labels = append(c.labels, sharedLabels(nil, leaves, name, value, n))
 		}
 		c.add(number)
+		key, last = last, key
 	}
 	return nil
 }
 
-// repeats tells whether the n pairs have the places last in the dictionaries, and makes last theirs.
-func repeats(leaves []*leaf, name, value, n int, last *[]int32) bool {
-	a, b := leaves[0].index, leaves[1].index
-	if n > 0 && (a == nil || b == nil) {
-		*last = nil
-		return false
+// appendPairs appends what tells apart those of n pairs that are asked for: the places of a name and a value in their dictionaries, or
+// themselves if there is none.
+func appendPairs(b []byte, leaves []*leaf, name, value, n int) []byte {
+	names, values := leaves[0], leaves[1]
+	for i := range n {
+		switch {
+		case !names.asks(name + i):
+		case names.index != nil && values.index != nil:
+			b = binary.LittleEndian.AppendUint32(b, uint32(names.index[name+i]))
+			b = binary.LittleEndian.AppendUint32(b, uint32(values.index[value+i]))
+		default:
+			b = appendText(appendText(b, names.text(name+i)), values.text(value+i))
+		}
 	}
-	a, b = a[name:name+n], b[value:value+n]
-	if l := *last; len(l) == 2*n && slices.Equal(l[:n], a) && slices.Equal(l[n:], b) {
-		return true
-	}
-	*last = append(append((*last)[:0], a...), b...)
-	return false
+	return b
 }
 
 func appendText(b []byte, s string) []byte {

@@ -21,8 +21,8 @@ type column[R any] struct {
 	read func(rows []R, leaves []*leaf) error
 	// set fills the column of one row with one of the values: of columns that roll-ups are told apart by.
 	set func(row *R, values *codes, code uint32)
-	// number is a column of quantities, which are added up.
-	number bool
+	// number is a column of quantities, which are added up; labels one of labels.
+	number, labels bool
 }
 
 // text is a column of strings that repeat: a dictionary.
@@ -153,7 +153,7 @@ func boolean(b bool) int {
 // labels is a map of strings.
 func labels[R any](name string, at func(*R) *cost.Labels) column[R] {
 	return column[R]{
-		name: name, leaves: 2,
+		name: name, leaves: 2, labels: true,
 		node: parquet.Map(dictionary(parquet.String()), dictionary(parquet.String())),
 		compare: func(a, b *R) int {
 			return slices.CompareFunc(*at(a), *at(b), func(x, y cost.Label) int {
@@ -177,21 +177,26 @@ func labels[R any](name string, at func(*R) *cost.Labels) column[R] {
 	}
 }
 
-// sharedLabels are the n labels whose names and values begin there: last, if they are the same.
+// sharedLabels are those that are asked for of n labels whose names and values begin there: last, if they are the same.
 func sharedLabels(last cost.Labels, leaves []*leaf, name, value, n int) cost.Labels {
-	same := n == len(last)
-	for i := 0; same && i < n; i++ {
-		same = last[i] == cost.Label{Name: leaves[0].text(name + i), Value: leaves[1].text(value + i)}
+	asked, same := 0, true
+	for i := range n {
+		if leaves[0].asks(name + i) {
+			same = same && asked < len(last) && last[asked] == cost.Label{Name: leaves[0].text(name + i), Value: leaves[1].text(value + i)}
+			asked++
+		}
 	}
-	if same {
+	if same && asked == len(last) {
 		return last
 	}
-	if n == 0 {
+	if asked == 0 {
 		return nil
 	}
-	out := make(cost.Labels, n)
-	for i := range out {
-		out[i] = cost.Label{Name: leaves[0].text(name + i), Value: leaves[1].text(value + i)}
+	out := make(cost.Labels, 0, asked)
+	for i := range n {
+		if leaves[0].asks(name + i) {
+			out = append(out, cost.Label{Name: leaves[0].text(name + i), Value: leaves[1].text(value + i)})
+		}
 	}
 	return out
 }

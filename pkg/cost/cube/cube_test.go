@@ -213,9 +213,37 @@ func TestProjectionReadsFewBytes(t *testing.T) {
 	if w.Namespace == "" || w.CPU.Used == 0 || w.UID != "" || w.CPUSketch != nil || w.RAM.Used != 0 {
 		t.Errorf("read %+v", w)
 	}
-	for _, err := range Hours(t.Context(), day, Columns{Workloads: {"colour"}}) {
-		if err == nil {
-			t.Error("an unknown column is no error")
+	for _, column := range []string{"colour", "colour:team", "namespace:team"} {
+		for _, err := range Hours(t.Context(), day, Columns{Workloads: {column}}) {
+			if err == nil {
+				t.Errorf("the unknown column %s is no error", column)
+			}
+		}
+	}
+}
+
+// Of labels, those are read that are asked for.
+func TestLabelsByName(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	h := &cost.Hour{}
+	for i := range int64(40_000) { // several pages
+		h.Workloads = append(h.Workloads, cost.Workload{Alive: i, Owner: cost.Owner{Labels: someLabels(r)}})
+	}
+	files := write(t, nil, h)
+	for _, asked := range [][]string{{"team"}, {"app", "tier"}, {"none"}, {"none", "team"}, nil} {
+		columns := []string{"alive_ms"}
+		for _, name := range asked {
+			columns = append(columns, "labels:"+name)
+		}
+		got := readAll(t, files, Columns{Workloads: columns})[0].Workloads
+		if len(got) != len(h.Workloads) {
+			t.Fatalf("%d rows", len(got))
+		}
+		for _, w := range got {
+			want := slices.DeleteFunc(slices.Clone(h.Workloads[w.Alive].Labels), func(l cost.Label) bool { return !slices.Contains(asked, l.Name) })
+			if !slices.Equal(w.Labels, want) {
+				t.Fatalf("%v of row %d: %v, want %v", asked, w.Alive, w.Labels, want)
+			}
 		}
 	}
 }

@@ -20,7 +20,8 @@ const (
 type cursor[R any] struct {
 	table   *table[R]
 	file    *File
-	columns []int // of the table, that the file has
+	columns []int      // of the table, that the file has
+	only    [][]string // by column, the names of the labels that are read; nil for all
 
 	group  int // in the description, of the next period
 	at     int // the next period in the group
@@ -30,18 +31,18 @@ type cursor[R any] struct {
 
 func newCursor[R any](t *table[R], f *File, names []string) (_ *cursor[R], err error) {
 	defer recoverDamage(&err)
-	columns, err := t.choose(names)
+	choices, err := t.choose(names)
 	if err != nil {
 		return nil, err
 	}
 	c := &cursor[R]{table: t, file: f}
-	for _, i := range columns {
-		ok, err := c.has(i)
+	for _, choice := range choices {
+		ok, err := c.has(choice.column)
 		if err != nil {
 			return nil, err
 		}
 		if ok { // files of before a column was added leave it empty
-			c.columns = append(c.columns, i)
+			c.columns, c.only = append(c.columns, choice.column), append(c.only, choice.labels)
 		}
 	}
 	return c, nil
@@ -221,6 +222,7 @@ func (c *cursor[R]) open(ctx context.Context, wanted []int) error {
 			if err != nil {
 				return damaged("column %s: %w", column.name, err)
 			}
+			l.only = c.only[i]
 			c.leaves[i] = append(c.leaves[i], l)
 			places, ranges, data = places[1:], ranges[1:], data[1:]
 		}

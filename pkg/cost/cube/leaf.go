@@ -3,6 +3,7 @@ package cube
 import (
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -22,6 +23,10 @@ type leaf struct {
 	ints  []int64
 	bits  []byte
 	known parquet.Dictionary // whose content texts or ints is
+
+	repeats, defined []byte   // of the page's slots, if it has lists
+	only             []string // of names of labels: those that are asked for; nil for all
+	wanted           []bool   // by the places of texts, if only some are
 }
 
 func (l *leaf) close() {
@@ -54,6 +59,7 @@ func (l *leaf) fill() error {
 
 // load takes the page's values out, and those of a new dictionary.
 func (l *leaf) load() error {
+	l.repeats, l.defined = l.page.RepetitionLevels(), l.page.DefinitionLevels()
 	dictionary := l.page.Dictionary()
 	if dictionary == nil {
 		l.index, l.known = nil, nil
@@ -78,6 +84,7 @@ func (l *leaf) take(page parquet.Page) error {
 		for i := 1; i < len(offsets); i++ {
 			l.texts = append(l.texts, all[offsets[i-1]:offsets[i]])
 		}
+		l.want()
 	case parquet.Int64:
 		l.ints = data.Int64() // of the page or the dictionary, which stays as long as it is read
 	case parquet.Int32:
@@ -91,6 +98,16 @@ func (l *leaf) take(page parquet.Page) error {
 		return damaged("a column of type %s", l.kind)
 	}
 	return nil
+}
+
+// want finds which of the texts are asked for.
+func (l *leaf) want() {
+	l.wanted = l.wanted[:0]
+	for _, text := range l.texts {
+		if l.only != nil {
+			l.wanted = append(l.wanted, slices.Contains(l.only, text))
+		}
+	}
 }
 
 // run takes up to n values of a column without lists: the first one's place, and how many they are.
@@ -108,10 +125,9 @@ func (l *leaf) list() (from, count int, err error) {
 	if err := l.fill(); err != nil {
 		return 0, 0, err
 	}
-	repeats, defined := l.page.RepetitionLevels(), l.page.DefinitionLevels()
 	from = l.value
-	for first := true; l.slot < l.slots && (first || repeats[l.slot] > 0); first = false {
-		if defined[l.slot] > 0 {
+	for first := true; l.slot < l.slots && (first || l.repeats[l.slot] > 0); first = false {
+		if l.defined[l.slot] > 0 {
 			l.value++
 		}
 		l.slot++
@@ -126,6 +142,17 @@ func (l *leaf) text(at int) string {
 		at = int(l.index[at])
 	}
 	return l.texts[at]
+}
+
+// asks tells whether the text at a place of the page is asked for.
+func (l *leaf) asks(at int) bool {
+	if l.only == nil {
+		return true
+	}
+	if l.index != nil {
+		at = int(l.index[at])
+	}
+	return l.wanted[at]
 }
 
 func (l *leaf) integer(at int) int64 {

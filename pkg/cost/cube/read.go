@@ -9,7 +9,7 @@ import (
 type Files map[Table]Source
 
 // Columns chooses what is read: the tables that it has, and of each the named columns, or all where there are no names. Nil chooses
-// everything.
+// everything. Of a column of labels, "column:label" chooses those of one name; several may be chosen.
 type Columns map[Table][]string
 
 // filler reads one table into an H, period after period.

@@ -241,6 +241,16 @@ func BenchmarkYearByNamespace(b *testing.B) {
 	}
 }
 
+// someLabels are none to three, in few combinations.
+func someLabels(r *rand.Rand) (ls cost.Labels) {
+	for _, name := range []string{"app", "team", "tier"} {
+		if n := r.IntN(4); n > 0 {
+			ls = append(ls, cost.Label{Name: name, Value: fmt.Sprint(n)})
+		}
+	}
+	return ls
+}
+
 // Whatever names are read, rows that differ in others only are added up: to the last unit what reading all of them gives.
 func TestRowsAreAddedUpByTheNamesThatAreRead(t *testing.T) {
 	const namespaces, places = 7, 5
@@ -253,7 +263,7 @@ func TestRowsAreAddedUpByTheNamesThatAreRead(t *testing.T) {
 			for range 100 + r.IntN(300) {
 				s := cost.Subject{Container: fmt.Sprint(r.IntN(3)), Owner: cost.Owner{
 					Cluster: "c", Namespace: fmt.Sprint(r.IntN(namespaces)), Controller: cost.Controller{Kind: "Job", Name: fmt.Sprint(r.IntN(1000))},
-					Labels: cost.Labels{{Name: "team", Value: fmt.Sprint(r.IntN(3))}},
+					Labels: someLabels(r),
 				}}
 				p := cost.Place{Class: cost.Class{Kind: cost.NodeClass, Spot: r.IntN(2) == 0, Size: cost.Size{CPU: r.Int64N(2)}}}
 				for n := range r.IntN(places) { // lists of several lengths
@@ -274,7 +284,7 @@ func TestRowsAreAddedUpByTheNamesThatAreRead(t *testing.T) {
 			days = append(days, sum)
 		}
 		files := writeRollUp(t, nil, days...)
-		for _, by := range [][]string{nil, {"namespace"}, {"controller", "label:team"}} {
+		for _, by := range [][]string{nil, {"namespace"}, {"controller", "namespace", "label:team"}, {"label:team"}, {"label:app", "label:none", "label:team"}} {
 			got := itemsBy(t, by, RollUps(t.Context(), files, ReportColumns(DayLevel, by), cost.NewNames()))
 			want := itemsBy(t, by, func(yield func(*cost.Ledger, error) bool) {
 				for _, d := range days {
@@ -339,9 +349,10 @@ func itemsBy(t *testing.T, by []string, ledgers iter.Seq2[*cost.Ledger, error]) 
 			if !slices.Contains(by, "controller") {
 				s.Controller = cost.Controller{}
 			}
-			if !slices.Contains(by, "label:team") {
-				s.Labels = nil
+			if !slices.Contains(by, "namespace") {
+				s.Namespace = ""
 			}
+			s.Labels = slices.DeleteFunc(slices.Clone(s.Labels), func(l cost.Label) bool { return !slices.Contains(by, "label:"+l.Name) })
 			s.Container = ""
 			key := fmt.Sprint(l.From, i.Kind, s, *p)
 			sum := all[key]

@@ -3,6 +3,7 @@ package cube
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -65,17 +66,33 @@ func (t *table[R]) sorted(rows []R) []R {
 	return out
 }
 
+// choice is a column that is read, by its place in the table; of one with labels only those of some names, or all where there are none.
+type choice struct {
+	column int
+	labels []string
+}
+
 // choose is the columns with these names, in the table's order; nil chooses all. The period is never read.
-func (t *table[R]) choose(names []string) ([]int, error) {
+func (t *table[R]) choose(names []string) ([]choice, error) {
 	for _, name := range names {
-		if !slices.ContainsFunc(t.columns, func(c column[R]) bool { return c.name == name }) {
+		base, _, part := strings.Cut(name, ":")
+		if !slices.ContainsFunc(t.columns, func(c column[R]) bool { return c.name == base && (!part || c.labels) }) {
 			return nil, fmt.Errorf("cost cube: table %s has no column %q", t.name, name)
 		}
 	}
-	var out []int
+	var out []choice
 	for i, c := range t.columns {
-		if c.read != nil && (names == nil || slices.Contains(names, c.name)) {
-			out = append(out, i)
+		if c.read == nil {
+			continue
+		}
+		all, chosen := names == nil || slices.Contains(names, c.name), choice{column: i}
+		for _, name := range names {
+			if base, label, part := strings.Cut(name, ":"); part && base == c.name && !all {
+				chosen.labels = append(chosen.labels, label)
+			}
+		}
+		if all || len(chosen.labels) > 0 {
+			out = append(out, chosen)
 		}
 	}
 	return out, nil
