@@ -33,7 +33,7 @@ import (
 const (
 	hourWidth      = int64(time.Hour / time.Millisecond)
 	costBudget     = 5 * time.Minute // of all tenants together, between looks at merges; hours that were begun are finished
-	costRows       = 1 << 18         // of workloads, held in memory before a day's tables are written
+	costRows       = 1 << 17         // of workloads, held in memory before a day's tables are written; a row group, so that it is written once
 	costTogether   = 1 << 16         // of workloads, in hours that are counted in one pass
 	costCache      = 64 << 20        // bytes of blocks and cubes kept while a tenant's hours are counted
 	freezeAhead    = 24 * time.Hour  // before retention takes the blocks of an hour; at most a quarter of the retention
@@ -316,7 +316,6 @@ func (j *costJob) hours(ctx context.Context, starts []int64) ([]*cost.Hour, erro
 		return nil, err
 	}
 	for range hours {
-		j.metrics.costHours.Inc()
 		j.metrics.costDuration.Observe(time.Since(begun).Seconds() / float64(len(hours)))
 	}
 	return hours, nil
@@ -331,7 +330,11 @@ func (j *costJob) keep(ctx context.Context, day int64, hours []*cost.Hour, known
 		j.manifest.Counted(h.Start, j.settings, known)
 	}
 	j.logger.Info("hours of costs counted", "tenant", j.id.String(), "day", time.UnixMilli(day).UTC().Format(time.DateOnly), "hours", len(hours))
-	return j.save(ctx)
+	if err := j.save(ctx); err != nil {
+		return err
+	}
+	j.metrics.costHours.Add(float64(len(hours)))
+	return nil
 }
 
 func (j *costJob) save(ctx context.Context) error {

@@ -29,42 +29,16 @@ func (j *costJob) writeHours(ctx context.Context, day int64, hours []*cost.Hour)
 
 // rollUpDay sums the hours of a complete day, out of the cube.
 func (j *costJob) rollUpDay(ctx context.Context, day int64) error {
-	sum := &cost.Ledger{From: day, To: day, Names: cost.NewNames()}
-	var some []*cost.Ledger // that wait to be summed
-	items := 0
-	for h, err := range cube.Hours(ctx, j.files(cube.HourLevel, day), nil) {
+	sum := cost.NewSum(cost.MaxRequestUsage, cost.NewNames(), day, day+dayWidth)
+	for h, err := range cube.Hours(ctx, j.files(cube.HourLevel, day), cube.RollUpColumns()) {
+		if err == nil {
+			err = sum.AddHour(h)
+		}
 		if err != nil {
 			return err
 		}
-		l, err := cost.MaxRequestUsage.Ledger(h, sum.Names)
-		if err != nil {
-			return err
-		}
-		if some, items = append(some, l), items+len(l.Items); items < max(costTogether, len(sum.Items)) {
-			continue
-		}
-		if sum, err = rolledUp(day, day+dayWidth, sum, some...); err != nil {
-			return err
-		}
-		some, items = nil, 0
 	}
-	sum, err := rolledUp(day, day+dayWidth, sum, some...)
-	if err != nil {
-		return err
-	}
-	return j.writeRollUp(ctx, cube.DayLevel, day, sum)
-}
-
-// rolledUp adds ledgers to a sum, which has no method yet if it is empty.
-func rolledUp(from, to int64, sum *cost.Ledger, some ...*cost.Ledger) (*cost.Ledger, error) {
-	if sum.From < sum.To {
-		some = append(some, sum)
-	}
-	if len(some) == 0 {
-		sum.From, sum.To = from, to
-		return sum, nil
-	}
-	return cost.RollUp(from, to, some...)
+	return j.writeRollUp(ctx, cube.DayLevel, day, sum.Ledger())
 }
 
 // months rolls up the months whose days are all there.
@@ -91,16 +65,17 @@ func (j *costJob) months(ctx context.Context) error {
 }
 
 func (j *costJob) rollUpMonth(ctx context.Context, month, end int64) error {
-	sum := &cost.Ledger{From: month, To: month, Names: cost.NewNames()}
-	for l, err := range cube.RollUps(ctx, j.files(cube.DayLevel, month), nil, sum.Names) {
+	names := cost.NewNames()
+	sum := cost.NewSum("", names, month, end) // the method of all stored roll-ups
+	for l, err := range cube.RollUps(ctx, j.files(cube.DayLevel, month), nil, names) {
 		if err == nil {
-			sum, err = rolledUp(month, end, sum, l)
+			err = sum.Add(l)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return j.writeRollUp(ctx, cube.MonthLevel, month, sum)
+	return j.writeRollUp(ctx, cube.MonthLevel, month, sum.Ledger())
 }
 
 func (j *costJob) writeRollUp(ctx context.Context, level cube.Level, start int64, sum *cost.Ledger) error {

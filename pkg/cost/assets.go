@@ -20,11 +20,11 @@ func (l *law) assets() error {
 	for i := range l.hour.Assets {
 		a := &l.hour.Assets[i]
 		key := a.key()
-		place := l.names.Place(a.place())
+		place := l.place(a.place())
 		rest[i] = a.Quantity
 		left[key], places[key] = &rest[i], place
 		subject := Subject{Owner: Owner{Cluster: a.Cluster, Namespace: a.Namespace, Pod: a.Claim}}
-		l.collector.addAsset(&AssetItem{Subject: l.names.Subject(subject), Place: place, Amount: money.Units(a.Quantity)})
+		l.collector.addAsset(&AssetItem{Subject: l.subject(subject), Place: place, Amount: money.Units(a.Quantity)})
 	}
 	for i := range l.hour.Shares {
 		s := &l.hour.Shares[i]
@@ -38,7 +38,7 @@ func (l *law) assets() error {
 			return fmt.Errorf("shares of %s %q of cluster %q are more than it is", s.Kind, s.Asset, s.Cluster)
 		}
 		l.collector.add(&Item{
-			Kind: Workloads, Subject: l.names.Subject(Subject{Owner: s.Owner}), Place: places[key], Amount: money.Units(s.Quantity),
+			Kind: Workloads, Subject: l.subject(Subject{Owner: s.Owner}), Place: places[key], Amount: money.Units(s.Quantity),
 		})
 	}
 	l.nobodys(rest)
@@ -55,7 +55,7 @@ func (l *law) nobodys(rest []int64) {
 		}
 		if quantity > 0 {
 			subject := Subject{Owner: Owner{Cluster: a.Cluster, Namespace: a.Namespace}}
-			l.collector.add(&Item{Kind: kind, Subject: l.names.Subject(subject), Place: l.names.Place(a.place()), Amount: money.Units(quantity)})
+			l.collector.add(&Item{Kind: kind, Subject: l.subject(subject), Place: l.place(a.place()), Amount: money.Units(quantity)})
 		}
 	}
 }

@@ -22,15 +22,10 @@ func (m Method) Ledger(h *Hour, names *Names) (*Ledger, error) {
 	if err := h.validate(); err != nil {
 		return nil, fmt.Errorf("hour %d: %w", h.Start, err)
 	}
-	l := law{method: m, hour: h, names: names, collector: newCollector(names), warnings: slices.Clone(h.Warnings)}
-	l.settle()
-	if err := l.nodes(); err != nil {
+	l := law{method: m, hour: h, names: names, collector: newCollector(names)}
+	if err := l.divide(); err != nil {
 		return nil, fmt.Errorf("hour %d: %w", h.Start, err)
 	}
-	if err := l.assets(); err != nil {
-		return nil, fmt.Errorf("hour %d: %w", h.Start, err)
-	}
-	l.clusters()
 	from, to := h.Span()
 	ledger := &Ledger{
 		From: from, To: to, Method: m, Names: names, Lives: h.lives(), Scalings: slices.Clone(h.Scalings),
@@ -46,13 +41,40 @@ type law struct {
 	hour      *Hour
 	names     *Names
 	collector *collector
+	bare      bool // items have no pods and no names of nodes and assets, as in a roll-up
 	stays     []stay
+	of        holdings // of the node that is divided
 	warnings  []Warning
 }
 
-// stay is a row of a node and all that is held of it.
+// divide gives the collector all items of the hour.
+func (l *law) divide() error {
+	l.warnings = slices.Clone(l.hour.Warnings)
+	l.settle()
+	if err := l.nodes(); err != nil {
+		return err
+	}
+	if err := l.assets(); err != nil {
+		return err
+	}
+	l.clusters()
+	return nil
+}
+
+// stay is a row of a node and who was on it.
 type stay struct {
-	node    *Node
+	node  *Node
+	parts []part
+}
+
+// part is the part of a workload from one point to another of all its time with nodes.
+type part struct {
+	workload        int
+	from, to, total int64
+}
+
+// holdings are all that is held of a node's row.
+type holdings struct {
 	items   []Item
 	classes []TrafficClass // of each item
 	held    [3][][3]int64  // by resource, for each item
@@ -86,7 +108,7 @@ func (l *law) settle() {
 		}
 		for _, s := range at {
 			together := l.stays[s].node.with(w)
-			l.stays[s].take(l.method, l.names, w.cut(done, done+together, total))
+			l.stays[s].parts = append(l.stays[s].parts, part{i, done, done + together, total})
 			done += together
 		}
 	}
@@ -100,17 +122,41 @@ func (n *Node) with(w *Workload) int64 {
 	return min(n.To, w.To) - max(n.From, w.From)
 }
 
-// take adds a workload.
-func (s *stay) take(m Method, names *Names, w Workload) {
-	item := w.item()
-	item.Subject = names.Subject(Subject{Owner: w.Owner, Container: w.Container})
-	s.items = append(s.items, item)
-	for r, held := range []*Held{&w.CPU, &w.RAM, &w.GPU} {
-		s.held[r] = append(s.held[r], m.holding(held))
+func (l *law) subject(s Subject) uint32 {
+	if l.bare {
+		s.Pod, s.UID = "", ""
 	}
-	s.classes = append(s.classes, w.Class)
+	return l.names.Subject(s)
+}
+
+func (l *law) place(p Place) uint32 {
+	if l.bare {
+		p.Name, p.Provider = "", ""
+	}
+	return l.names.Place(p)
+}
+
+// hold lets nothing be held but by workloads that are taken from now on.
+func (l *law) hold() *holdings {
+	h := &l.of
+	h.items, h.classes, h.used = h.items[:0], h.classes[:0], Traffic{}
+	for r := range h.held {
+		h.held[r] = h.held[r][:0]
+	}
+	return h
+}
+
+// take adds a workload to what is held.
+func (l *law) take(w *Workload) {
+	h, item := &l.of, w.item()
+	item.Subject = l.subject(Subject{Owner: w.Owner, Container: w.Container})
+	h.items = append(h.items, item)
+	for r, held := range []*Held{&w.CPU, &w.RAM, &w.GPU} {
+		h.held[r] = append(h.held[r], l.method.holding(held))
+	}
+	h.classes = append(h.classes, w.Class)
 	if w.Class == "" {
-		s.used.add(&item.Traffic)
+		h.used.add(&item.Traffic)
 	}
 }
 
@@ -130,12 +176,12 @@ func (w *Workload) item() Item {
 
 // homeless is a workload on a node that nobody knows: all it held is outside the bill.
 func (l *law) homeless(w *Workload) {
-	var s stay
-	s.take(l.method, l.names, *w)
-	item := &s.items[0]
-	item.Place = l.names.Place(Place{Class: Class{Kind: NowhereClass, Cluster: w.Cluster, Traffic: w.Class}})
+	of := l.hold()
+	l.take(w)
+	item := &of.items[0]
+	item.Place = l.place(Place{Class: Class{Kind: NowhereClass, Cluster: w.Cluster, Traffic: w.Class}})
 	for r, p := range item.parts() {
-		for _, held := range s.held[r][0] {
+		for _, held := range of.held[r][0] {
 			p.Over = p.Over.Plus(money.Units(held))
 		}
 	}
@@ -166,15 +212,20 @@ func (l *law) nodes() error {
 
 func (l *law) node(s *stay) error {
 	n := s.node
-	subject, place := l.cluster(n.Cluster), l.names.Place(n.place())
+	of := l.hold()
+	for _, p := range s.parts {
+		w := l.hour.Workloads[p.workload].cut(p.from, p.to, p.total)
+		l.take(&w)
+	}
+	subject, place := l.cluster(n.Cluster), l.place(n.place())
 	idle := Item{Kind: Idle, Subject: subject, Place: place}
 	system := Item{Kind: System, Subject: subject, Place: place}
 	unknown := Item{Kind: Unknown, Subject: subject, Place: place}
-	asset := AssetItem{Subject: subject, Place: place, Up: n.Up, Blind: n.Blind, Traffic: s.used}
+	asset := AssetItem{Subject: subject, Place: place, Up: n.Up, Blind: n.Blind, Traffic: of.used}
 	supplies := [3]*Supply{&asset.CPU, &asset.RAM, &asset.GPU}
 	var over bool
 	for r, c := range []*Capacity{&n.CPU, &n.RAM, &n.GPU} {
-		d, err := divide(c, s.held[r])
+		d, err := divide(c, of.held[r])
 		if err != nil {
 			return err
 		}
@@ -185,8 +236,8 @@ func (l *law) node(s *stay) error {
 		*supplies[r] = Supply{
 			Capacity: money.Units(c.Capacity), Allocatable: money.Units(c.Allocatable), Blind: money.Units(c.Blind), Used: money.Units(c.Used),
 		}
-		for i := range s.items {
-			s.items[i].parts()[r].bill(s.held[r][i], d.parts[3*i:3*i+3])
+		for i := range of.items {
+			of.items[i].parts()[r].bill(of.held[r][i], d.parts[3*i:3*i+3])
 		}
 	}
 	if n.CPU.Capacity == 0 && n.RAM.Capacity == 0 && n.GPU.Capacity == 0 {
@@ -197,13 +248,13 @@ func (l *law) node(s *stay) error {
 	} else if over {
 		l.warn(Overcommitted, n.Cluster, n.Name)
 	}
-	for i := range s.items {
-		item := &s.items[i]
+	for i := range of.items {
+		item := &of.items[i]
 		item.Place = place
-		if class := s.classes[i]; class != "" {
-			of := n.place()
-			of.Traffic = class
-			item.Place = l.names.Place(of)
+		if class := of.classes[i]; class != "" {
+			classified := n.place()
+			classified.Traffic = class
+			item.Place = l.place(classified)
 			l.collector.addAsset(&AssetItem{Subject: subject, Place: item.Place, Traffic: item.Traffic})
 		}
 		l.collector.add(item)
@@ -254,7 +305,7 @@ func (l *law) clusters() {
 		spans[n.Cluster] = append(spans[n.Cluster], [2]int64{n.From, n.To})
 	}
 	for cluster, of := range spans {
-		subject, place := l.cluster(cluster), l.names.Place(Place{Class: Class{Kind: ClusterClass, Cluster: cluster}})
+		subject, place := l.cluster(cluster), l.place(Place{Class: Class{Kind: ClusterClass, Cluster: cluster}})
 		amount := money.Units(union(of))
 		l.collector.add(&Item{Kind: Overhead, Subject: subject, Place: place, Amount: amount})
 		l.collector.addAsset(&AssetItem{Subject: subject, Place: place, Amount: amount})

@@ -352,3 +352,59 @@ func TestARollUpIsItsHours(t *testing.T) {
 		}
 	})
 }
+
+// A sum of hours is the roll-up of their ledgers, and keeps no names that the hours have alone: of pods, of nodes.
+func TestASumOfHoursIsTheirRollUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		from, to := int64(start+27*hour), int64(start+30*hour)
+		names := cost.NewNames()
+		sum := cost.NewSum(cost.MaxRequestUsage, names, from, to)
+		var ledgers []*cost.Ledger
+		of := cost.NewNames()
+		for n := range 3 {
+			h := anyHour(t, 27+n)
+			l, err := cost.MaxRequestUsage.Ledger(h, of)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ledgers = append(ledgers, l)
+			if err := sum.AddHour(h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := cost.RollUp(from, to, ledgers...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(named(want), named(sum.Ledger())); diff != "" {
+			t.Fatal(diff)
+		}
+		subjects, places := names.All()
+		for _, s := range subjects {
+			if s.Pod+s.UID != "" {
+				t.Fatalf("the sum keeps the pod %q", s.Pod)
+			}
+		}
+		for _, p := range places {
+			if p.Name+p.Provider != "" {
+				t.Fatalf("the sum keeps the node or asset %q", p.Name)
+			}
+		}
+	})
+}
+
+// named is a ledger with names instead of numbers.
+func named(l *cost.Ledger) map[string]any {
+	out := map[string]any{"lives": l.Lives, "scalings": l.Scalings, "scalers": l.Scalers, "warnings": l.Warnings}
+	for i, item := range l.Items {
+		subject, place := *l.Names.SubjectOf(item.Subject), *l.Names.PlaceOf(item.Place)
+		item.Subject, item.Place = 0, 0
+		out[fmt.Sprint("item ", i)] = []any{subject, place, item}
+	}
+	for i, asset := range l.Assets {
+		subject, place := *l.Names.SubjectOf(asset.Subject), *l.Names.PlaceOf(asset.Place)
+		asset.Subject, asset.Place = 0, 0
+		out[fmt.Sprint("asset ", i)] = []any{subject, place, asset}
+	}
+	return out
+}

@@ -14,38 +14,85 @@ func RollUp(from, to int64, ledgers ...*Ledger) (*Ledger, error) {
 	if len(ledgers) == 0 {
 		return &Ledger{From: from, To: to, Names: NewNames()}, nil
 	}
-	sum := &Ledger{From: from, To: to, Method: ledgers[0].Method, Names: ledgers[0].Names}
-	c := newCollector(sum.Names)
-	var lives []NodeLife
+	s := NewSum(ledgers[0].Method, ledgers[0].Names, from, to)
 	for _, l := range ledgers {
-		if l.Names != sum.Names {
-			return nil, errors.New("ledgers to be summed have names of their own")
+		if err := s.Add(l); err != nil {
+			return nil, err
 		}
-		if l.Method != sum.Method {
-			return nil, fmt.Errorf("ledgers to be summed are of methods %s and %s", sum.Method, l.Method)
-		}
-		if l.From < from || l.To > to {
-			return nil, errors.New("a ledger isn't within the time of its roll-up")
-		}
-		for _, item := range l.Items {
-			item.Subject, item.Place = c.anonymous(item.Subject, item.Place)
-			c.add(&item)
-		}
-		for _, asset := range l.Assets {
-			asset.Subject, asset.Place = c.anonymous(asset.Subject, asset.Place)
-			c.addAsset(&asset)
-		}
-		lives = append(lives, l.Lives...)
-		sum.Scalings = append(sum.Scalings, l.Scalings...)
-		sum.Scalers = append(sum.Scalers, l.Scalers...)
-		sum.Warnings = append(sum.Warnings, l.Warnings...)
 	}
-	sum.Lives = joinLives(lives)
-	slices.SortFunc(sum.Scalings, compareScalings)
-	sum.Scalers = addScalers(sum.Scalers)
-	sum.Warnings = addWarnings(sum.Warnings)
-	c.finish(sum)
-	return sum, nil
+	return s.Ledger(), nil
+}
+
+// Sum makes the roll-up of a day or month out of hours, or of ledgers, that come one after the other: none of them is held.
+type Sum struct {
+	ledger    Ledger
+	collector *collector
+}
+
+// NewSum has nothing yet. Ledgers must be of the method, and have the names; the names of hours are added to these.
+func NewSum(m Method, names *Names, from, to int64) *Sum {
+	return &Sum{Ledger{From: from, To: to, Method: m, Names: names}, newCollector(names)}
+}
+
+// Add adds a ledger. After an error the sum is of no use, here and below.
+func (s *Sum) Add(l *Ledger) error {
+	if l.Names != s.ledger.Names {
+		return errors.New("ledgers to be summed have names of their own")
+	}
+	if l.Method != s.ledger.Method {
+		return fmt.Errorf("ledgers to be summed are of methods %s and %s", s.ledger.Method, l.Method)
+	}
+	if err := s.covers(l.From, l.To); err != nil {
+		return err
+	}
+	for _, item := range l.Items {
+		item.Subject, item.Place = s.collector.anonymous(item.Subject, item.Place)
+		s.collector.add(&item)
+	}
+	for _, asset := range l.Assets {
+		asset.Subject, asset.Place = s.collector.anonymous(asset.Subject, asset.Place)
+		s.collector.addAsset(&asset)
+	}
+	s.addRest(l.Lives, l.Scalings, l.Scalers, l.Warnings)
+	return nil
+}
+
+// AddHour adds the ledger that the method makes of an hour, and needs neither the names nor the uids of its pods. Errors are those of Ledger.
+func (s *Sum) AddHour(h *Hour) error {
+	if err := s.covers(h.Span()); err != nil {
+		return err
+	}
+	if err := h.validate(); err != nil {
+		return fmt.Errorf("hour %d: %w", h.Start, err)
+	}
+	l := law{method: s.ledger.Method, hour: h, names: s.ledger.Names, collector: s.collector, bare: true}
+	if err := l.divide(); err != nil {
+		return fmt.Errorf("hour %d: %w", h.Start, err)
+	}
+	s.addRest(h.lives(), h.Scalings, h.Scalers, l.warnings)
+	return nil
+}
+
+func (s *Sum) covers(from, to int64) error {
+	if from < s.ledger.From || to > s.ledger.To {
+		return errors.New("a ledger isn't within the time of its roll-up")
+	}
+	return nil
+}
+
+func (s *Sum) addRest(lives []NodeLife, scalings []Scaling, scalers []Autoscaler, warnings []Warning) {
+	l := &s.ledger
+	l.Lives = joinLives(append(l.Lives, lives...))
+	l.Scalings = append(l.Scalings, scalings...)
+	l.Scalers = addScalers(append(l.Scalers, scalers...))
+	l.Warnings = addWarnings(append(l.Warnings, warnings...))
+}
+
+// Ledger is the sum. Nothing can be added after it.
+func (s *Sum) Ledger() *Ledger {
+	slices.SortFunc(s.ledger.Scalings, compareScalings)
+	s.collector.finish(&s.ledger)
+	return &s.ledger
 }
 
 // collector adds items that have the same names, and sorts them by these.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -66,14 +68,65 @@ func spent(wall, cpu time.Duration, peak int64) figures {
 	return figures{"wall": wall.Seconds(), "cpu": cpu.Seconds(), "peak": mib(peak)}
 }
 
-// generate lets clustergen write blocks into the bucket, where the compactor finds them.
+// generate lets clustergen write blocks into the bucket, where the compactor finds them; or takes those that it wrote for the same arguments before.
 func (c *costs) generate(ctx context.Context, args ...string) (*held, error) {
-	args = append([]string{"blocks", "-dir=" + filepath.Join(c.bucket, costTenant)}, args...)
+	to := filepath.Join(c.bucket, costTenant)
+	if c.keep == "" {
+		if err := c.write(ctx, to, args); err != nil {
+			return nil, err
+		}
+		return c.held()
+	}
+	sum := sha256.Sum256([]byte(strings.Join(args, " ")))
+	kept := filepath.Join(c.keep, fmt.Sprintf("blocks-%x", sum[:8]))
+	if _, err := os.Stat(kept); err != nil {
+		if err := c.writeWhole(ctx, kept, args); err != nil {
+			return nil, err
+		}
+	}
+	if err := link(kept, to); err != nil {
+		return nil, err
+	}
+	return c.held()
+}
+
+// writeWhole is write, but for a directory that is there only if it is whole.
+func (c *costs) writeWhole(ctx context.Context, dir string, args []string) error {
+	part := dir + ".part"
+	if err := os.RemoveAll(part); err != nil { // of a run that was stopped
+		return err
+	}
+	if err := c.write(ctx, part, args); err != nil {
+		return err
+	}
+	return os.Rename(part, dir)
+}
+
+// link makes a directory that has the files of another one. Blocks are never changed, so they may be shared.
+func link(from, to string) error {
+	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, name)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o750)
+		}
+		return os.Link(name, filepath.Join(to, rel))
+	})
+}
+
+// write lets clustergen write blocks into a directory.
+func (c *costs) write(ctx context.Context, dir string, args []string) error {
+	args = append([]string{"blocks", "-dir=" + dir}, args...)
 	c.say("  clustergen %s", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, c.clustergen, args...)
 	begin := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("clustergen: %w: %s", err, out[max(0, len(out)-1000):])
+		return fmt.Errorf("clustergen: %w: %s", err, out[max(0, len(out)-1000):])
 	}
 	wall, state := time.Since(begin), cmd.ProcessState
 	peak := int64(0)
@@ -81,7 +134,7 @@ func (c *costs) generate(ctx context.Context, args ...string) (*held, error) {
 		peak = u.Maxrss << 10
 	}
 	c.add("generated", spent(wall, state.UserTime()+state.SystemTime(), peak))
-	return c.held()
+	return nil
 }
 
 func (c *costs) add(stage string, f figures) {

@@ -20,8 +20,8 @@ const (
 // tick is the state of a compactor when another hour was counted.
 type tick struct {
 	at    time.Time
-	cpu   time.Duration
 	hours float64
+	usage
 }
 
 // watchEvery is seldom enough for its own cost not to count.
@@ -71,7 +71,7 @@ func (p *process) idle(ctx context.Context, admin string) (ticks []tick, err err
 			if err != nil {
 				return nil, err
 			}
-			ticks = append(ticks, tick{time.Now(), u.cpu, now.hours})
+			ticks = append(ticks, tick{time.Now(), now.hours, u})
 		}
 		switch {
 		case now.jobs != last.jobs || now.hours != last.hours || now.pending > 0:

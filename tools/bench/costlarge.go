@@ -49,20 +49,34 @@ func hourSuite(ctx context.Context, b *bench) ([]*table, error) {
 		return nil, err
 	}
 	defer done()
-	c.stages.Note += " Counted are three hours with samples, of which the second has both neighbours; its row is its part of the process."
 	h, err := c.generate(ctx, fmt.Sprintf("-nodes=%d", nodes), fmt.Sprintf("-pods=%d", pods), "-interval="+every.String(), "-from="+at(0), "-to="+at(3*time.Hour),
 		"-width=4h", "-at-once=1")
 	if err != nil {
 		return nil, err
 	}
-	ticks, all, err := c.compact(ctx, "counted, with the hours around it", countOnly)
+	ticks, _, err := c.compact(ctx, "counted, with the rest of the day and its roll-up", countOnly)
 	if err != nil {
 		return nil, err
 	}
-	before, after := tickOf(ticks, 1), tickOf(ticks, 2)
-	c.add("the second hour", figures{"wall": after.at.Sub(before.at).Seconds(), "cpu": (after.cpu - before.cpu).Seconds(), "peak": all["peak"]})
 	facts, err := c.cubeTable(ctx, h)
-	return []*table{c.stages, facts}, err
+	return []*table{c.stages, c.hours(ticks, "the first, from the start of the process on", "the second", "the third"), facts}, err
+}
+
+// hours has a row for each hour that was counted and written, one after the other. Those that were written at once are one row.
+func (c *costs) hours(ticks []tick, names ...string) *table {
+	t := &table{
+		Title: "By hour",
+		Note: "Parts of the process that counted: three hours with samples, of which the second has both neighbours; then come hours without samples, and the roll-up. Memory in MiB, resident: at most until then, " +
+			"and then.",
+		columns: append(stageColumns(), column{"Memory at the end", "rss", 0}),
+	}
+	for i, name := range names {
+		from, to := tickOf(ticks, float64(i)), tickOf(ticks, float64(i+1))
+		if to.hours > from.hours {
+			t.add(name, spent(to.at.Sub(from.at), to.cpu-from.cpu, to.peak).merge(figures{"rss": mib(to.rss)}))
+		}
+	}
+	return t
 }
 
 // tickOf is when so many hours were counted.

@@ -66,6 +66,7 @@ type bench struct {
 	clusters, nodes, pods int
 	scrape                time.Duration
 	clustergen            string // path of the program, once it is built
+	keep                  string // directory of blocks that were generated before, none if empty
 }
 
 // or returns v, or what the suite does by itself if v is 0.
@@ -116,6 +117,7 @@ func run(ctx context.Context, args []string) error {
 	f.IntVar(&b.nodes, "nodes", 0, "nodes of each cluster of suites of costs instead of the suite's own number")
 	f.IntVar(&b.pods, "pods", 0, "pods of each cluster, in cost-year workloads, instead of the suite's own number")
 	f.DurationVar(&b.scrape, "scrape", 0, "time between two scrapes of suites of costs instead of the suite's own")
+	f.StringVar(&b.keep, "keep", "", "directory where suites of costs keep the blocks that they generate, and find them the next time; on -dir's file system")
 	peers := map[string]*string{}
 	for _, p := range peerNames() {
 		peers[p] = f.String(strings.ToLower(p), "", "path of "+p+"'s program, to measure it too")
@@ -132,6 +134,9 @@ func run(ctx context.Context, args []string) error {
 	b.peers = map[string]string{}
 	if b.openb, err = existing(b.openb); err != nil {
 		return fmt.Errorf("-openb: %w", err)
+	}
+	if b.keep, err = existing(b.keep); err != nil {
+		return fmt.Errorf("-keep: %w", err)
 	}
 	for name, path := range peers {
 		if b.peers[name], err = existing(*path); err != nil {

@@ -62,7 +62,7 @@ func (c *cluster) hour(start int64) *cost.Hour {
 		c.use(&w, i)
 		h.Workloads = append(h.Workloads, w)
 	}
-	h.Workloads = workloadTable().sorted(h.Workloads)
+	h.Workloads = inOrder(workloadTable(), h.Workloads)
 	return h
 }
 

@@ -25,6 +25,14 @@ func ReportColumns(level Level, by []string) Columns {
 	return Columns{Items: append(without(itemTable(), drop), labels...), Bill: append(without(billTable(), drop), labels...), Warnings: nil}
 }
 
+// RollUpColumns are the columns of hours that a roll-up is made of: all but those of single pods, and for advice.
+func RollUpColumns() Columns {
+	drop := append(advice(), "pod", "pod_uid")
+	return Columns{
+		Workloads: without(workloadTable(), drop), Shares: without(shareTable(), drop), Nodes: nil, Assets: nil, Scalings: nil, Scalers: nil, Warnings: nil,
+	}
+}
+
 // ScaleColumns are the columns that scale events have to read.
 func ScaleColumns(level Level) Columns {
 	c := ReportColumns(level, []string{"cluster", "namespace", "controller"})

@@ -78,15 +78,23 @@ func randomHour(r *rand.Rand, start int64) *cost.Hour {
 	return h
 }
 
+func inOrder[R any](t *table[R], rows []R) []R {
+	var out []R
+	for _, r := range t.sorted(rows) {
+		out = append(out, *r)
+	}
+	return out
+}
+
 // sortHour puts an hour's rows in the order of files.
 func sortHour(h *cost.Hour) {
-	h.Workloads = workloadTable().sorted(h.Workloads)
-	h.Nodes = nodeTable().sorted(h.Nodes)
-	h.Assets = assetTable().sorted(h.Assets)
-	h.Shares = shareTable().sorted(h.Shares)
-	h.Scalings = scalingTable("hour").sorted(h.Scalings)
-	h.Scalers = scalerTable("hour").sorted(h.Scalers)
-	h.Warnings = warningTable("hour").sorted(h.Warnings)
+	h.Workloads = inOrder(workloadTable(), h.Workloads)
+	h.Nodes = inOrder(nodeTable(), h.Nodes)
+	h.Assets = inOrder(assetTable(), h.Assets)
+	h.Shares = inOrder(shareTable(), h.Shares)
+	h.Scalings = inOrder(scalingTable("hour"), h.Scalings)
+	h.Scalers = inOrder(scalerTable("hour"), h.Scalers)
+	h.Warnings = inOrder(warningTable("hour"), h.Warnings)
 }
 
 func write(t testing.TB, old Files, hours ...*cost.Hour) Files {

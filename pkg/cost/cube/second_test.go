@@ -99,7 +99,7 @@ func compareBySecond[R any](t *testing.T, modules string, table *table[R], hours
 	var want []map[string]any
 	for _, h := range hours {
 		for _, row := range table.sorted(rows(h)) {
-			want = append(want, plainRow(table, &row, h.Start))
+			want = append(want, plainRow(table, row, h.Start))
 		}
 	}
 	if diff := cmp.Diff(want, readBySecond(t, modules, out.Bytes())); diff != "" {

@@ -49,21 +49,16 @@ func (t *table[R]) compare(a, b *R) int {
 	return 0
 }
 
-// sorted is rows in order; they are not changed.
-func (t *table[R]) sorted(rows []R) []R {
-	order := make([]*R, len(rows)) // rows are large
+// sorted is rows in order; they stay where they are, since they are large.
+func (t *table[R]) sorted(rows []R) []*R {
+	order := make([]*R, len(rows))
 	for i := range rows {
 		order[i] = &rows[i]
 	}
-	if slices.IsSortedFunc(order, t.compare) {
-		return rows
+	if !slices.IsSortedFunc(order, t.compare) {
+		slices.SortFunc(order, t.compare)
 	}
-	slices.SortFunc(order, t.compare)
-	out := make([]R, len(rows))
-	for i, r := range order {
-		out[i] = *r
-	}
-	return out
+	return order
 }
 
 // choice is a column that is read, by its place in the table; of one with labels only those of some names, or all where there are none.

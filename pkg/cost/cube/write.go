@@ -44,7 +44,7 @@ type writer[R any] struct {
 	table  *table[R]
 	old    *File // or nil
 	cursor *cursor[R]
-	parts  []rowsOf[R] // by start; they replace those of old
+	parts  []rowsOf[*R] // by start; they replace those of old
 	out    *parquet.Writer
 	values [][]parquet.Value
 	rows   []R
@@ -54,9 +54,9 @@ type writer[R any] struct {
 func rewrite[R any](ctx context.Context, t *table[R], out io.Writer, old *File, parts []rowsOf[R]) error {
 	w := &writer[R]{table: t, old: old, values: make([][]parquet.Value, t.leaves)}
 	for _, p := range parts {
-		w.parts = append(w.parts, rowsOf[R]{p.start, p.end, t.sorted(p.rows)})
+		w.parts = append(w.parts, rowsOf[*R]{p.start, p.end, t.sorted(p.rows)})
 	}
-	slices.SortFunc(w.parts, func(a, b rowsOf[R]) int { return int(a.start - b.start) })
+	slices.SortFunc(w.parts, func(a, b rowsOf[*R]) int { return int(a.start - b.start) })
 	spans := w.spans()
 	if err := checkSpans(spans); err != nil {
 		return fmt.Errorf("write cost cube: table %s: %w", t.name, err)
@@ -116,10 +116,10 @@ func (t *tail) seal() error {
 }
 
 // part is the new rows of a period.
-func (w *writer[R]) part(start int64) (rowsOf[R], bool) {
-	i, ok := slices.BinarySearchFunc(w.parts, start, func(p rowsOf[R], start int64) int { return int(p.start - start) })
+func (w *writer[R]) part(start int64) (rowsOf[*R], bool) {
+	i, ok := slices.BinarySearchFunc(w.parts, start, func(p rowsOf[*R], start int64) int { return int(p.start - start) })
 	if !ok {
-		return rowsOf[R]{}, false
+		return rowsOf[*R]{}, false
 	}
 	return w.parts[i], true
 }
@@ -154,7 +154,7 @@ func (w *writer[R]) group(ctx context.Context, spans []Span) error {
 			if w.rows, err = w.cursor.read(ctx, w.rows[:0]); err != nil {
 				return err
 			}
-			p = rowsOf[R]{s.Start, s.End, w.rows}
+			p = rowsOf[*R]{s.Start, s.End, w.table.sorted(w.rows)}
 		}
 		if err := w.encode(p); err != nil {
 			return err
@@ -190,7 +190,7 @@ func (w *writer[R]) copy(ctx context.Context, spans []Span) (_ bool, err error) 
 }
 
 // encode writes the rows of a period to the current group.
-func (w *writer[R]) encode(p rowsOf[R]) error {
+func (w *writer[R]) encode(p rowsOf[*R]) error {
 	columns := w.out.ColumnWriters()
 	for rows := range slices.Chunk(p.rows, batch) {
 		for i := range w.table.columns {
@@ -200,7 +200,7 @@ func (w *writer[R]) encode(p rowsOf[R]) error {
 				leaves[k] = leaves[k][:0]
 			}
 			for r := range rows {
-				c.put(leaves, &rows[r], p.start)
+				c.put(leaves, rows[r], p.start)
 			}
 			for k := range leaves {
 				if _, err := columns[w.table.first[i]+k].WriteRowValues(leaves[k]); err != nil {
