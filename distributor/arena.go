@@ -12,20 +12,34 @@ import (
 //
 // What is given back is unmapped, so nobody may look at it any more; the rest is unmapped when the table is collected.
 // There are no pointers in it, which the collector would not follow.
+//
+// Where the system has them, it is in huge pages: with churn, series that follow each other lie anywhere in the table, and
+// to find out where a small page is takes the processor as long as to read it.
 type arena struct {
 	mu     sync.Mutex
-	mapped map[unsafe.Pointer][]byte
-	bytes  int64
+	mapped map[unsafe.Pointer]int // bytes of each mapping
+	bytes  int64                  // of them in use
+	block  unsafe.Pointer         // the mapping that stay is given of; nil for none
+	used   int                    // bytes of it
 }
 
-// leastMapped is the least that is mapped, in bytes: what is smaller is left to the heap.
-const leastMapped = 64 << 10
+const (
+	// leastMapped is the least that is mapped, in bytes: what is smaller is left to the heap.
+	leastMapped = 64 << 10
+	// hugePage is the size of huge pages on most machines.
+	hugePage = 2 << 20
+)
 
-// room is memory for n zeros of a type without pointers.
-func room[T any](a *arena, n int) []T {
+// room is memory for n zeros of a type without pointers, which giveBack takes back.
+func room[T any](a *arena, n int) []T { return zeros[T](n, a.take) }
+
+// stay is room that stays for as long as the arena. It is a part of a huge page at most.
+func stay[T any](a *arena, n int) []T { return zeros[T](n, a.carve) }
+
+func zeros[T any](n int, take func(bytes int) unsafe.Pointer) []T {
 	var zero T
 	if bytes := n * int(unsafe.Sizeof(zero)); bytes >= leastMapped {
-		if p := a.take(bytes); p != nil {
+		if p := take(bytes); p != nil {
 			return unsafe.Slice((*T)(p), n)
 		}
 	}
@@ -34,18 +48,58 @@ func room[T any](a *arena, n int) []T {
 
 // take maps memory; nil where the system gives none.
 func (a *arena) take(bytes int) unsafe.Pointer {
-	b, err := unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.mapMemory(bytes)
+	if p != nil {
+		a.bytes += int64(bytes)
+		if bytes >= hugePage {
+			inHugePages(p, bytes)
+		}
+	}
+	return p
+}
+
+// carve is take for what is never given back. It lies side by side, and becomes a huge page when there is no room left
+// in it: none of that is empty.
+func (a *arena) carve(bytes int) unsafe.Pointer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.block == nil || a.used+bytes > hugePage {
+		if a.block != nil {
+			inHugePages(a.block, hugePage)
+		}
+		if a.block = a.mapMemory(hugePage); a.block == nil {
+			return nil
+		}
+		a.used = 0
+	}
+	p := unsafe.Add(a.block, a.used)
+	a.used += bytes
+	a.bytes += int64(bytes)
+	return p
+}
+
+// mapMemory maps memory that begins where a huge page may, if it is as large; nil where the system gives none.
+func (a *arena) mapMemory(bytes int) unsafe.Pointer {
+	more := 0
+	if bytes >= hugePage {
+		more = hugePage
+	}
+	p, err := unix.MmapPtr(-1, 0, nil, uintptr(bytes+more), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil { // the heap says what there is to say
 		return nil
 	}
-	p := unsafe.Pointer(unsafe.SliceData(b))
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.mapped == nil {
-		a.mapped = map[unsafe.Pointer][]byte{}
+	if more > 0 {
+		before := -int(uintptr(p)) & (hugePage - 1)
+		unmap(unsafe.Add(p, before+bytes), more-before)
+		unmap(p, before)
+		p = unsafe.Add(p, before)
 	}
-	a.mapped[p] = b
-	a.bytes += int64(bytes)
+	if a.mapped == nil {
+		a.mapped = map[unsafe.Pointer]int{}
+	}
+	a.mapped[p] = bytes
 	return p
 }
 
@@ -54,8 +108,10 @@ func giveBack[T any](a *arena, room []T) {
 	p := unsafe.Pointer(unsafe.SliceData(room))
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if b, ok := a.mapped[p]; ok {
-		a.unmap(p, b)
+	if bytes, ok := a.mapped[p]; ok {
+		delete(a.mapped, p)
+		a.bytes -= int64(bytes)
+		unmap(p, bytes)
 	}
 }
 
@@ -63,18 +119,19 @@ func giveBack[T any](a *arena, room []T) {
 func (a *arena) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for p, b := range a.mapped {
-		a.unmap(p, b)
+	for p, bytes := range a.mapped {
+		unmap(p, bytes)
+	}
+	a.mapped, a.block, a.bytes = nil, nil, 0
+}
+
+func unmap(p unsafe.Pointer, bytes int) {
+	if bytes > 0 {
+		_ = unix.MunmapPtr(p, uintptr(bytes)) // can't fail: it is what was mapped
 	}
 }
 
-func (a *arena) unmap(p unsafe.Pointer, b []byte) {
-	delete(a.mapped, p)
-	a.bytes -= int64(len(b))
-	_ = unix.Munmap(b) // can't fail: it is what was mapped
-}
-
-// size is what is mapped, in bytes.
+// size is what is in use of what is mapped, in bytes.
 func (a *arena) size() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

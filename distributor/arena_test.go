@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -83,5 +84,48 @@ func TestOutgrownIndexesAreGivenBack(t *testing.T) {
 	}
 	if got := y.tableBytes(); got != want {
 		t.Errorf("%d bytes are mapped, the pages and the index take %d", got, want)
+	}
+}
+
+// What is carved lies side by side, keeps what was written when it becomes a huge page, and is zero before, as is what is mapped alone.
+func TestArenaKeepsWhatIsWritten(t *testing.T) {
+	a := &arena{}
+	const words, rooms = 16 << 10, 40 // of 128 KiB: two huge pages, and a half
+	var all [][]uint64
+	for n := range rooms {
+		r := stay[uint64](a, words)
+		if first := uintptr(unsafe.Pointer(&r[0])); n%16 == 0 && first%hugePage != 0 {
+			t.Errorf("a block begins at %#x, where no huge page may", first)
+		} else if n%16 > 0 && first != uintptr(unsafe.Pointer(&all[n-1][0]))+8*words {
+			t.Errorf("room %d is not behind the one before", n)
+		}
+		for i := range r {
+			if r[i] != 0 {
+				t.Fatalf("word %d of room %d is %d", i, n, r[i])
+			}
+			r[i] = uint64(n*words + i)
+		}
+		all = append(all, r)
+	}
+	large := room[uint64](a, hugePage/8)
+	if at := uintptr(unsafe.Pointer(&large[0])); at%hugePage != 0 || slices.Max(large) != 0 {
+		t.Errorf("what is mapped alone is at %#x, and has %d in it", at, slices.Max(large))
+	}
+	if got, want := a.size(), int64(rooms*8*words+hugePage); got != want {
+		t.Errorf("%d bytes are in use, want %d", got, want)
+	}
+	giveBack(a, large)
+	for n, r := range all {
+		for i := range r {
+			if r[i] != uint64(n*words+i) {
+				t.Fatalf("word %d of room %d has become %d", i, n, r[i])
+			}
+		}
+	}
+	if got, want := a.size(), int64(rooms*8*words); got != want {
+		t.Errorf("%d bytes are in use, want %d", got, want)
+	}
+	if a.release(); a.size() != 0 || len(a.mapped) != 0 {
+		t.Errorf("%d bytes and %d mappings are left", a.size(), len(a.mapped))
 	}
 }

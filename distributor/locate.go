@@ -136,7 +136,10 @@ func (r *request) defineRead(id uint32, err error) (spot, error) {
 // place is define for a series that is stored.
 func (r *request) place(id uint32, to rewritten, b *ballot) (spot, error) {
 	ls := to.labels
-	partition, ok := r.view.PartitionOf(r.token(ls))
+	partition, ok := r.view.Only()
+	if !ok {
+		partition, ok = r.view.PartitionOf(r.token(ls))
+	}
 	if !ok {
 		return spot{}, fmt.Errorf("%w: %w", ErrUnavailable, errNoPartition)
 	}

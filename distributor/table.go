@@ -135,10 +135,17 @@ func (t *table) take() uint32 {
 	t.count++
 	pages := *t.pages.Load()
 	if page, _ := pageOf(t.count); int(page) == len(pages) {
-		grown := append(pages[:len(pages):len(pages)], room[entry](t.arena, firstPage<<min(page, smallPages)))
+		grown := append(pages[:len(pages):len(pages)], t.newPage(page))
 		t.pages.Store(&grown)
 	}
 	return t.count
+}
+
+func (t *table) newPage(n uint32) []entry {
+	if n < smallPages {
+		return room[entry](t.arena, firstPage<<n)
+	}
+	return stay[entry](t.arena, pageEntries)
 }
 
 func (ix *index) add(hi uint64, slot uint32) {

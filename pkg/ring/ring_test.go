@@ -401,11 +401,20 @@ func TestView(t *testing.T) {
 			t.Errorf("hash %d: partition %d, want %d", hash, have, want)
 		}
 	}
+	if _, ok := v.Only(); ok {
+		t.Error("two partitions are active, and one is the only one")
+	}
 	if p, ok := v.Partition(2); !ok || !slices.IsSortedFunc(p.Owners, func(a, b Owner) int { return bytes.Compare([]byte(a.Instance), []byte(b.Instance)) }) {
 		t.Errorf("partition 2: %+v", p)
 	}
 	if _, ok := v.Partition(9); ok {
 		t.Error("found a partition that isn't there")
+	}
+	if p, ok := NewView(1, 1, []Partition{{ID: 4, State: Active, Tokens: []uint32{7, 9}}, {ID: 5, State: Inactive, Tokens: []uint32{8}}}).Only(); !ok || p != 4 {
+		t.Errorf("the only active partition is %d, %v; want 4", p, ok)
+	}
+	if _, ok := NewView(1, 1, []Partition{{ID: 4, State: Pending, Tokens: []uint32{7}}}).Only(); ok {
+		t.Error("a pending partition takes series")
 	}
 	if Quorum(1) != 1 || Quorum(3) != 2 || Witnesses(1) != 1 || Witnesses(3) != 2 {
 		t.Error("quorums")

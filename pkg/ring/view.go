@@ -54,6 +54,7 @@ type View struct {
 	Partitions []Partition
 
 	tokens []token
+	only   bool // all tokens are those of one partition
 }
 
 type token struct {
@@ -85,6 +86,7 @@ func NewView(version uint32, rf int, partitions []Partition) *View {
 		}
 		return 1
 	})
+	v.only = len(v.tokens) > 0 && !slices.ContainsFunc(v.tokens, func(t token) bool { return t.partition != v.tokens[0].partition })
 	return v
 }
 
@@ -101,6 +103,14 @@ func (v *View) PartitionOf(hash uint32) (id int32, ok bool) {
 	}
 	i := sort.Search(len(v.tokens), func(i int) bool { return v.tokens[i].value > hash })
 	return v.tokens[i%len(v.tokens)].partition, true
+}
+
+// Only is the partition that all series belong to, if there is but one that is active.
+func (v *View) Only() (id int32, ok bool) {
+	if !v.only {
+		return 0, false
+	}
+	return v.tokens[0].partition, true
 }
 
 // Partition is the partition with that ID.
