@@ -128,10 +128,10 @@ func window(from, to int64) string {
 
 // Out of roll-ups, level 0 and samples, in one window, comes what comes out of samples alone, to the last bit.
 func TestCubesAnswerAsSamplesDo(t *testing.T) {
-	live := newCostSite(t)
-	with := newCubes()
-	s := newCostSiteWith(t, with)
 	labels := cube.Settings{ClusterLabel: "cluster", Labels: []string{"app", "tier"}}
+	live := newCostSiteWith(t, nil, labels.Labels...)
+	with := newCubes()
+	s := newCostSiteWith(t, with, labels.Labels...)
 	with.count(t, s, costBegin, 24, labels)
 	with.count(t, s, costBegin+day, 2, labels)
 	all := window(costBegin, costBegin+costHours*hour)

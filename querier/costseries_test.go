@@ -78,7 +78,8 @@ func (c *counted) Select(ctx context.Context, q series.Query) (querier.RecentAns
 
 func newCostSite(t *testing.T) *costSite { return newCostSiteWith(t, nil) }
 
-func newCostSiteWith(t *testing.T, with querier.Cubes) *costSite {
+// newCostSiteWith keeps labels of pods, if any, as its cubes have to.
+func newCostSiteWith(t *testing.T, with querier.Cubes, labels ...string) *costSite {
 	t.Helper()
 	s := &costSite{samples: &counted{heads: newHeads()}, books: &books{book: price.Default()}}
 	span := generated.Span{From: costBegin, To: costBegin + costHours*hour}
@@ -96,7 +97,7 @@ func newCostSiteWith(t *testing.T, with querier.Cubes) *costSite {
 	}
 	s.setTime(span.To + hour)
 	limits := defaultLimits()
-	limits.limits.CostLabels = []string{"app", "tier"}
+	limits.limits.CostLabels = labels
 	var err error
 	s.querier, err = querier.New(querier.Default(), querier.Dependencies{
 		Recent: s.samples, Older: sourcesOf{}, Limits: limits, Prices: s.books, Cubes: with,
