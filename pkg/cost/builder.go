@@ -96,7 +96,7 @@ type ratesKey struct{ at, prices uint32 }
 type rates struct {
 	price.Rates
 	overhead price.Rates
-	byClass  bool // traffic without a class may have the wrong price
+	byClass  [2]bool // whether prices of what is received and sent there depend on the traffic's class
 }
 
 // NewBuilder has no ledgers yet.
@@ -312,7 +312,7 @@ func newRates(p price.Prices, class *Class) *rates {
 	}
 	if class.Kind == NodeClass || class.Kind == NowhereClass {
 		r.Received, r.Sent = p.Traffic(traffic{class, "received", class.Traffic}), p.Traffic(traffic{class, "sent", class.Traffic})
-		r.byClass = class.Traffic == "" && namesClass(p, class)
+		r.byClass = [2]bool{namesClass(p, class, "received"), namesClass(p, class, "sent")}
 	}
 	if percent > 0 {
 		r.overhead = r.Part(percent)
@@ -332,33 +332,6 @@ const BuiltInPrice = "built_in_price"
 
 // HoursMissing is the warning of hours of the window that no ledger told of.
 const HoursMissing = "hours_missing"
-
-// TrafficUnclassified is the warning of a cluster of whose traffic no byte has a class, while the price book has rules by class.
-const TrafficUnclassified = "traffic_unclassified"
-
-// classless are clusters with traffic that has to have a class, by name: whether any of it has one.
-type classless map[string]bool
-
-// see looks at what was used of a node.
-func (c classless) see(a *AssetItem, class *Class, r *rates) {
-	if a.Received.IsZero() && a.Sent.IsZero() {
-		return
-	}
-	if class.Traffic != "" {
-		c[class.Cluster] = true
-	} else if r.byClass {
-		c[class.Cluster] = c[class.Cluster]
-	}
-}
-
-func (c classless) warnings() (all []Warning) {
-	for cluster, classified := range c {
-		if !classified {
-			all = append(all, Warning{Name: TrafficUnclassified, Cluster: cluster, Count: 1, Example: "kubecost_pod_network_egress_bytes_total"})
-		}
-	}
-	return all
-}
 
 // cost is what the asset costs.
 func (a *AssetItem) cost(r *price.Rates) money.Amount {

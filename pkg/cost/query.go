@@ -206,35 +206,3 @@ func (c *Class) Attribute(name string) string {
 	}
 	return c.Labels.find(strings.TrimPrefix(name, "label:"))
 }
-
-// traffic is bytes of one direction and class, on a node.
-type traffic struct {
-	*Class
-	direction string
-	class     TrafficClass
-}
-
-// Attribute is that of the node's class, the direction, and the class of the bytes.
-func (t traffic) Attribute(name string) string {
-	switch {
-	case name == "direction":
-		return t.direction
-	case name == "class" && t.class == "":
-		return price.Unclassified
-	case name == "class":
-		return string(t.class)
-	}
-	return t.Class.Attribute(name)
-}
-
-// namesClass tells whether prices of traffic there depend on its class.
-func namesClass(p price.Prices, at *Class) bool {
-	for _, class := range TrafficClasses() {
-		for _, direction := range []string{"received", "sent"} {
-			if p.NamesClass(traffic{at, direction, class}) {
-				return true
-			}
-		}
-	}
-	return false
-}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/varve-io/varve/pkg/cost"
@@ -153,7 +154,7 @@ func TestNetworkByClass(t *testing.T) {
 		want     map[string]string // by controller
 		warnings []string
 	}{
-		{"classes", classHour(), map[string]string{"Deployment/web": "0.31", "Job/batch": "0.01"}, []string{"built_in_price"}},
+		{"classes", classHour(), map[string]string{"Deployment/web": "0.31", "Job/batch": "0.01"}, []string{"built_in_price", "traffic_partly_classified"}},
 		{"no metric tells of them", smallHour(), map[string]string{"Deployment/web": "0.02", "Job/batch": "0"}, []string{"built_in_price", "traffic_unclassified"}},
 	} {
 		for _, byNode := range []bool{false, true} {
@@ -184,6 +185,48 @@ func TestNetworkByClass(t *testing.T) {
 			if fleet := f.Fleet(); fleet.Total != r.Total || len(fleet.Lines) != 3 || !cmp.Equal(names(fleet.Warnings), c.warnings) {
 				t.Errorf("%s: assets are %d and cost %v, the report says %v; warnings %v", c.name, len(fleet.Lines), fleet.Total, r.Total, fleet.Warnings)
 			}
+		}
+	}
+}
+
+// Of traffic whose price depends on its class, the shares are told that have none, by cluster and direction, unless they are below a twentieth.
+func TestPartlyClassifiedTraffic(t *testing.T) {
+	const both, sentOnly = "network: [{match: {class: internet}, gib: 0.09}]", "network: [{match: {direction: sent, class: internet}, gib: 0.09}, {gib: 0.01}]"
+	for _, c := range []struct {
+		rules          string
+		received, sent int64 // of 1,000 each, those that have a class
+		name, shares   string
+	}{
+		{rules: both, received: 875, sent: 500, name: cost.TrafficPartlyClassified, shares: "without a class: 12.5 % of what was received, 50.0 % of what was sent"},
+		{rules: both, received: 951, sent: 950, name: cost.TrafficPartlyClassified, shares: "without a class: 5.0 % of what was sent"},
+		{rules: both, received: 0, sent: 1000, name: cost.TrafficPartlyClassified, shares: "without a class: 100.0 % of what was received"},
+		{rules: both, received: 951, sent: 951},
+		{rules: both, name: cost.TrafficUnclassified, shares: "kubecost_pod_network_egress_bytes_total"},
+		{rules: sentOnly, received: 0, sent: 1000},
+		{rules: sentOnly, received: 1000, sent: 0, name: cost.TrafficUnclassified, shares: "kubecost_pod_network_egress_bytes_total"},
+		{rules: "network: [{match: {direction: sent}, gib: 0.01}]", received: 500, sent: 500},
+	} {
+		h := smallHour()
+		w := &h.Workloads[0]
+		for i := range h.Workloads {
+			h.Workloads[i].Network = cost.Network{}
+		}
+		w.Network = cost.Network{Received: 1000 - c.received, Sent: 1000 - c.sent}
+		h.Workloads = append(h.Workloads, cost.Workload{Owner: w.Owner, Container: cost.PodContainer, Class: cost.CrossZone, Node: w.Node, From: w.From, To: w.To,
+			Network: cost.Network{Received: c.received, Sent: c.sent}})
+		l, err := cost.MaxRequestUsage.Ledger(h, cost.NewNames())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := bookOf(t, strings.Replace(smallBook, "network: [{match: {direction: sent}, gib: 0.01}]", c.rules, 1))
+		r := report(t, cost.Query{From: start, To: start + hour, By: []string{"controller"}}, b, l)
+		var want []cost.Warning
+		if c.name != "" {
+			want = []cost.Warning{{Name: c.name, Cluster: w.Cluster, Count: 1, Example: c.shares}}
+		}
+		got := slices.DeleteFunc(r.Warnings, func(w cost.Warning) bool { return !strings.HasPrefix(w.Name, "traffic_") })
+		if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("%s, %d and %d of 1,000: %s", c.rules, c.received, c.sent, d)
 		}
 	}
 }
