@@ -44,7 +44,7 @@ func (j *joiner) readSlices() (map[*asset]bool, error) {
 			return
 		}
 		sliced[a] = true
-		set := j.pods[podName{f.cluster, cmp.Or(f.labels.Get("targetref_namespace"), f.namespace), f.labels.Get("targetref_name")}]
+		set := j.podsOf(j.numbers[podName{f.cluster, cmp.Or(f.labels.Get("targetref_namespace"), f.namespace), f.labels.Get("targetref_name")}])
 		if set != nil {
 			a.behind(set.pods, spansOf(f.levels(1)))
 		}

@@ -66,11 +66,11 @@ type classified [][2][classes]int64
 
 // classifier sums up the bytes of one kind that the daemon tells of.
 func (j *joiner) classifier(of kind) func(groupKey, []source) error {
-	return j.eachGrown(func(p *pod, c *container, g *growth, k groupKey) {
-		if c.classified == nil {
-			c.classified = make(classified, len(p.segments))
+	return j.eachGrown(func(p *pod, _ *container, g *growth, k groupKey) {
+		if p.extra.classified == nil {
+			p.extra.classified = make(classified, len(p.segments))
 		}
-		m, class := c.classified, k.part[0]-'0'
+		m, class := p.extra.classified, k.part[0]-'0'
 		for i, s := range p.segments {
 			m[i][of][class] += g.in(s.span)
 		}

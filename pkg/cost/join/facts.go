@@ -115,7 +115,7 @@ func (j *joiner) addPods(f *fields) *podSet {
 		j.names = append(j.names, set.podName)
 	}
 	j.numbered = append(j.numbered, make([]*podSet, max(int(f.number)+1-len(j.numbered), 0))...)
-	j.pods[set.podName], j.numbered[f.number] = set, set
+	j.numbered[f.number] = set
 	return set
 }
 
@@ -182,11 +182,13 @@ func (j *joiner) amount(p *pod, f fact, init, limit bool) {
 	}
 	c := p.container(j.keep(f.container))
 	c.init = init
-	l := levelLane(f, unit)
-	if limit {
-		c.facts[r].limit = append(c.facts[r].limit, l)
+	if c.facts == nil {
+		c.facts = &[resources]requested{}
+	}
+	if of, l := &c.facts[r], levelLane(f, unit); limit {
+		of.limit = append(of.limit, l)
 	} else {
-		c.facts[r].request = append(c.facts[r].request, l)
+		of.request = append(of.request, l)
 	}
 }
 

@@ -26,10 +26,25 @@ func (g *groups) reset() {
 	*g = groups{counts: map[seriesGroup]int32{}, waiting: map[seriesGroup][]source{}, none: true, all: g.all, some: g.some, samples: g.samples}
 }
 
-// seriesGroup is a group by the number of its pods' name; that is 0 if no hour knows it.
-type seriesGroup struct {
-	number          int32
-	container, part string
+// seriesGroup is a group by numbers, since there are as many as containers: of its pods' name, which is 0 if no hour knows it, and of words.
+type seriesGroup struct{ pods, container, part int32 }
+
+// words are names that many groups have, by numbers.
+type words struct {
+	numbers map[string]int32
+	all     []string
+}
+
+func (w *words) number(s string) int32 {
+	n, ok := w.numbers[s]
+	if !ok {
+		if w.numbers == nil {
+			w.numbers = map[string]int32{}
+		}
+		n, s = int32(len(w.all)), strings.Clone(s)
+		w.numbers[s], w.all = n, append(w.all, s)
+	}
+	return n
 }
 
 // groupOf is the group of the series that is read; ok is false if it is none of a known pod, or must not be counted.
@@ -40,7 +55,10 @@ func (r *reader) groupOf(m *usageOf) (g seriesGroup, ok bool) {
 	}
 	f.number = r.numbers[podName{f.cluster, f.namespace, f.pod}]
 	container, part, ok := m.group(f)
-	return seriesGroup{f.number, container, part}, ok && f.number != 0
+	if !ok || f.number == 0 {
+		return g, false
+	}
+	return seriesGroup{f.number, r.words.number(container), r.words.number(part)}, true
 }
 
 // group counts the series that is read, or hands it to all hours, with the others of its group once they are all there.
@@ -50,7 +68,6 @@ func (r *reader) group(hours []*hourOf) error {
 	if hours[0].at.labels {
 		r.groups.none = false
 		if ok {
-			g.container, g.part = r.keep(g.container), r.keep(g.part)
 			r.groups.counts[g]++
 		}
 		return nil
@@ -69,7 +86,6 @@ func (r *reader) group(hours []*hourOf) error {
 	if err != nil {
 		return err
 	}
-	g.container, g.part = r.keep(g.container), r.keep(g.part)
 	all := append(r.groups.waiting[g], s)
 	if len(all) < int(r.groups.counts[g]) {
 		r.groups.waiting[g] = all
@@ -130,10 +146,10 @@ func (r *reader) completeOf(h *hourOf, g seriesGroup, all []source) error {
 		}
 		r.groups.some = some
 	}
-	pods := h.podsOf(g.number)
+	pods := h.podsOf(g.pods)
 	if pods == nil {
 		for _, s := range some {
-			if err := h.leaveOut(h.at.usage, r.names[g.number], s.held); err != nil {
+			if err := h.leaveOut(h.at.usage, r.names[g.pods], s.held); err != nil {
 				return err
 			}
 		}
@@ -148,7 +164,7 @@ func (r *reader) completeOf(h *hourOf, g seriesGroup, all []source) error {
 	if len(some) == 0 {
 		return nil
 	}
-	return h.at.usage.add(groupKey{pods, g.container, g.part}, some)
+	return h.at.usage.add(groupKey{pods, r.words.all[g.container], r.words.all[g.part]}, some)
 }
 
 // telling are those that have samples in the window: that chunks of others may reach into it must not show.

@@ -74,7 +74,6 @@ func newJoiner(r *reader, o Options) (*joiner, error) {
 	return &joiner{
 		Options: o, slot: slot,
 		reader:     r,
-		pods:       map[podName]*podSet{},
 		nodes:      map[nodeName]*nodeSet{},
 		owners:     map[ownerName]owner{},
 		namespaces: map[namespaceName]*dims{},
@@ -95,8 +94,7 @@ type joiner struct {
 	yield func(*request) bool
 	stage stage
 
-	pods       map[podName]*podSet
-	numbered   []*podSet // by the reader's numbers
+	numbered   []*podSet // by the reader's numbers, nil of names that only other hours know
 	nodes      map[nodeName]*nodeSet
 	owners     map[ownerName]owner
 	namespaces map[namespaceName]*dims

@@ -113,6 +113,7 @@ func (r *reader) serve(hours []*hourOf) error {
 	}
 	if at.usage != nil && at.labels {
 		r.groups.reset()
+		r.kept = map[string]string{} // names in facts, which don't come again
 	}
 	q := series.Query{Tenant: r.opts.Tenant, MinTime: r.reach.from, MaxTime: r.reach.to - 1, SkipChunks: at.labels,
 		Matchers: append(at.matchers[:len(at.matchers):len(at.matchers)], equal(labels.MetricName, at.metric))}

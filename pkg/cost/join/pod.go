@@ -36,9 +36,9 @@ type pod struct {
 	// Once all facts are read.
 	life     span // not clipped to the hour
 	segments []segment
-	extra    *container // what the pod holds beyond its containers
-	on       *node      // nil if there are no facts of it
-	steady   bool       // its labels don't change too often
+	extra    *extra
+	on       *node // nil if there are no facts of it
+	steady   bool  // its labels don't change too often
 }
 
 // times are when something happened to a pod, 0 if that is not known.
@@ -79,20 +79,31 @@ func (b *byteSeconds) of(s segment, part quantity.Bytes) int64 {
 	return b.sum.Seconds() - before
 }
 
-// container is one name of a pod.
+// container is one name of a pod. There are many of them at once, so what few have is elsewhere.
 type container struct {
 	name          string
 	init, sidecar bool
-	facts         [resources]struct{ request, limit []lane[quantity.Level] }
+	facts         *[resources]requested // until the facts are read
 	request       [resources][]quantity.Level
 	limit         [resources][]quantity.Level
 	started       []quantity.Level // when its current run began
 	rows          []row            // one for each segment of the pod
+	gpus          *gpus            // nil if nobody tells of any
+}
 
-	busy   [][]quantity.Level // of each of its GPUs
-	busyBy string             // the metric that tells
+// requested is what sources say that a container asks for of one resource.
+type requested struct{ request, limit []lane[quantity.Level] }
 
-	// Of the pod's extra container only: its usage, and when usage of any of its containers is known.
+// gpus are those of a container.
+type gpus struct {
+	busy [][]quantity.Level // of each of them
+	by   string             // the metric that tells
+}
+
+// extra is what a pod has beyond its containers.
+type extra struct {
+	container
+	// The usage of its init containers, and when usage of any of its containers is known.
 	initCPU            []lane[quantity.Spread]
 	initRAM            []lane[quantity.Level]
 	cpuKnown, ramKnown []span
@@ -154,6 +165,7 @@ func (p *pod) lived() span {
 func (p *pod) settle(hour, slot span, labels *dims) {
 	alive := p.life.clip(hour)
 	if alive.length() == 0 || p.node == "" {
+		p.containers = nil // that are not counted
 		return
 	}
 	p.segments, p.steady = labels.segments(alive)
@@ -181,10 +193,11 @@ func (p *pod) live() {
 func (p *pod) reaches(t, bridge int64) bool { return t > p.life.from && t-p.life.from <= bridge }
 
 func (c *container) settle(p *pod) {
-	for r := range resources {
-		c.request[r] = p.stretch(overlay(c.facts[r].request))
-		c.limit[r] = p.stretch(overlay(c.facts[r].limit))
-		c.facts[r].request, c.facts[r].limit = nil, nil
+	if c.facts != nil {
+		for r, of := range c.facts {
+			c.request[r], c.limit[r] = p.stretch(overlay(of.request)), p.stretch(overlay(of.limit))
+		}
+		c.facts = nil
 	}
 	c.rows = make([]row, len(p.segments))
 }
@@ -200,7 +213,7 @@ func (p *pod) stretch(levels []quantity.Level) []quantity.Level {
 // settleExtra finds what the pod asks for beyond its containers: max(0, max(init) - Σ containers) + overhead. Sidecars are among the
 // containers. The usage of init containers is counted against it.
 func (p *pod) settleExtra() {
-	extra := &container{name: cost.PodContainer}
+	x := &extra{container: container{name: cost.PodContainer}}
 	has := false
 	for r := range resources {
 		var sum, most []quantity.Level
@@ -211,19 +224,19 @@ func (p *pod) settleExtra() {
 				sum = quantity.Combine(nil, sum, c.request[r], quantity.Add)
 			}
 		}
-		extra.request[r] = quantity.Combine(nil, most, sum, quantity.Excess)
+		x.request[r] = quantity.Combine(nil, most, sum, quantity.Excess)
 		has = has || len(most) > 0
 	}
 	for r, lanes := range [][]lane[quantity.Level]{p.overheadCPU, p.overheadRM} {
 		if over := p.stretch(overlay(lanes)); len(over) > 0 {
-			extra.request[r] = quantity.Combine(nil, extra.request[r], over, quantity.Add)
+			x.request[r] = quantity.Combine(nil, x.request[r], over, quantity.Add)
 			has = true
 		}
 	}
 	has = has || slices.ContainsFunc(p.containers, func(c *container) bool { return c.init && !c.sidecar })
 	if has {
-		extra.rows = make([]row, len(p.segments))
-		p.extra = extra
+		x.rows = make([]row, len(p.segments))
+		p.extra = x
 	}
 }
 

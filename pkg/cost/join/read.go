@@ -35,6 +35,7 @@ type reader struct {
 	reach  window // of all of them
 	parsed bool   // fields are those of the series
 	groups groups
+	words  words
 
 	it      chunkenc.Iterator
 	xor     xorReader

@@ -13,13 +13,11 @@ func (j *joiner) settle() {
 	for _, s := range j.nodes {
 		s.settle(j.hour())
 	}
-	for _, s := range j.pods {
-		for _, p := range s.pods {
-			p.live()
-			j.place(p)
-			c := j.cluster(s.cluster)
-			c.seen = append(c.seen, p.seen...)
-		}
+	for p := range j.pods {
+		p.live()
+		j.place(p)
+		c := j.cluster(p.cluster)
+		c.seen = append(c.seen, p.seen...)
 	}
 	for _, c := range j.clusters {
 		c.seen = union(c.seen)
@@ -29,14 +27,26 @@ func (j *joiner) settle() {
 			n.settleBlind(j.cluster(s.cluster).seen)
 		}
 	}
-	for _, s := range j.pods {
-		for _, p := range s.pods {
-			p.settle(j.hour(), j.slot, j.chosen(p))
-		}
+	for p := range j.pods {
+		p.settle(j.hour(), j.slot, j.chosen(p))
 	}
 	for _, s := range j.nodes {
 		for _, n := range s.nodes {
 			n.segments = split(n.segments, j.slot)
+		}
+	}
+}
+
+// pods are all that the hour knows.
+func (j *joiner) pods(yield func(*pod) bool) {
+	for _, s := range j.numbered {
+		if s == nil {
+			continue
+		}
+		for _, p := range s.pods {
+			if !yield(p) {
+				return
+			}
 		}
 	}
 }
@@ -51,12 +61,12 @@ func (j *joiner) counts(segments []segment) bool {
 
 func (j *joiner) rows() *cost.Hour {
 	h := &cost.Hour{Start: j.Start, From: j.From, To: j.To, Workloads: make([]cost.Workload, 0, j.expected())}
-	for _, s := range j.pods {
-		for _, p := range s.pods {
-			if j.counts(p.segments) {
-				h.Workloads = j.workloads(h.Workloads, p)
-			}
+	for _, p := range slices.SortedFunc(j.pods, comparePods) {
+		if from := len(h.Workloads); j.counts(p.segments) {
+			h.Workloads = j.workloads(h.Workloads, p)
+			slices.SortFunc(h.Workloads[from:], compareOfPod)
 		}
+		p.containers, p.extra = nil, nil // which are larger than their rows
 	}
 	for _, s := range j.nodes {
 		for _, n := range s.nodes {
@@ -78,7 +88,6 @@ func (j *joiner) rows() *cost.Hour {
 	}
 	h.Scalings, h.Scalers = j.scalings, j.scalers
 	j.warnOfClusters()
-	slices.SortFunc(h.Workloads, compareWorkloads)
 	slices.SortFunc(h.Nodes, compareNodes)
 	slices.SortFunc(h.Assets, compareAssets)
 	slices.SortFunc(h.Shares, compareShares)
@@ -90,12 +99,14 @@ func (j *joiner) rows() *cost.Hour {
 
 // expected is about how many rows of workloads there will be.
 func (j *joiner) expected() (n int) {
-	for _, s := range j.pods {
-		for _, p := range s.pods {
-			n += len(p.segments) * len(p.containers)
-			if p.extra != nil {
+	for p := range j.pods {
+		for _, c := range p.containers {
+			if !c.init || c.sidecar {
 				n += len(p.segments)
 			}
+		}
+		if p.extra != nil {
+			n += len(p.segments)
 		}
 	}
 	return n
@@ -197,9 +208,13 @@ func (c *container) asked(s span) (out [resources]quantity.Bytes) {
 	return out
 }
 
-func compareWorkloads(a, b cost.Workload) int {
-	return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod),
-		cmp.Compare(a.UID, b.UID), cmp.Compare(a.Container, b.Container), cmp.Compare(a.From, b.From), cmp.Compare(a.Class, b.Class))
+func comparePods(a, b *pod) int {
+	return cmp.Or(cmp.Compare(a.cluster, b.cluster), cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name), cmp.Compare(a.uid, b.uid))
+}
+
+// compareOfPod orders the rows of one pod.
+func compareOfPod(a, b cost.Workload) int {
+	return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.From, b.From), cmp.Compare(a.Class, b.Class))
 }
 
 func compareNodes(a, b cost.Node) int {

@@ -125,7 +125,7 @@ func (j *joiner) gpuAdder(metric string, unit float64) func(groupKey, []source) 
 				continue
 			}
 			c := p.containers[i]
-			if c.busyBy != "" && c.busyBy != metric {
+			if c.gpus != nil && c.gpus.by != metric {
 				continue
 			}
 			lanes, err := lanesOf(j, &room[quantity.Level]{}, all, func(_ []quantity.Level, _ source, bridge int64) []quantity.Level {
@@ -134,9 +134,13 @@ func (j *joiner) gpuAdder(metric string, unit float64) func(groupKey, []source) 
 			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(lanes, func(l lane[quantity.Level]) bool { return l.samples > 0 }) {
-				c.busy, c.busyBy = append(c.busy, overlay(lanes)), metric
+			if !slices.ContainsFunc(lanes, func(l lane[quantity.Level]) bool { return l.samples > 0 }) {
+				continue
 			}
+			if c.gpus == nil {
+				c.gpus = &gpus{by: metric}
+			}
+			c.gpus.busy = append(c.gpus.busy, overlay(lanes))
 		}
 		return nil
 	}
@@ -144,11 +148,11 @@ func (j *joiner) gpuAdder(metric string, unit float64) func(groupKey, []source) 
 
 // addGPU integrates how busy the container's devices were, while that is known of all of them.
 func (c *container) addGPU(p *pod) {
-	if len(c.busy) == 0 {
+	if c.gpus == nil {
 		return
 	}
-	known, sum := spansOf(c.busy[0]), c.busy[0]
-	for _, levels := range c.busy[1:] {
+	known, sum := spansOf(c.gpus.busy[0]), c.gpus.busy[0]
+	for _, levels := range c.gpus.busy[1:] {
 		spans := spansOf(levels)
 		known = without(known, without(known, spans))
 		sum = quantity.Combine(nil, sum, levels, quantity.Add)

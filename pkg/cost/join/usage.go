@@ -263,9 +263,9 @@ func (j *joiner) containerOf(p *pod, name string) *container {
 	}
 	if name == cost.PodContainer {
 		if p.extra == nil {
-			p.extra = &container{name: name, rows: make([]row, len(p.segments))}
+			p.extra = &extra{container: container{name: name, rows: make([]row, len(p.segments))}}
 		}
-		return p.extra
+		return &p.extra.container
 	}
 	c := p.container(j.keep(name))
 	c.rows = make([]row, len(p.segments))
