@@ -127,7 +127,7 @@ func (d *decoder) floats(x *xor) {
 		d.bad = true
 		return
 	}
-	x.buf = append(make([]byte, 0, (len(buf)+firstBuffer-1)/firstBuffer*firstBuffer), buf...)
+	x.buf = append(make([]byte, 0, (len(buf)+bufferStep-1)/bufferStep*bufferStep), buf...)
 }
 
 // histograms reads the open chunk of a series whose kind is known. It is full: how many bits of its last byte are used

@@ -82,7 +82,9 @@ func (l *Lookup) expect(p *postings, places []uint32) {
 		}
 		p.at = append(p.at, pair)
 	}
-	p.table.expect(p.hash())
+	if !p.isYoung() {
+		p.table.expect(p.hash())
+	}
 }
 
 // locate looks for the pairs of labels, step by step for several at a time: a step needs what the one before brings from memory, and

@@ -3,9 +3,11 @@ package head
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 	"pgregory.net/rapid"
 )
 
@@ -19,6 +21,9 @@ func TestLookup(t *testing.T) {
 			all := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) labels.Label {
 				return labels.Label{Name: text.Draw(t, "name"), Value: text.Draw(t, "value")}
 			}), 1, 100).Draw(t, "labels")
+			if rapid.Bool().Draw(t, "listed") {
+				h.index.listAll()
+			}
 			l.Begin(h, all)
 			for range rapid.IntRange(0, 20).Draw(t, "series") {
 				places, ls := drawPlaces(t, all)
@@ -55,6 +60,43 @@ func drawPlaces(t *rapid.T, all []labels.Label) ([]uint32, labels.Labels) {
 		b.Add(all[n].Name, all[n].Value)
 	}
 	return places, b.Labels()
+}
+
+// Many series are listed while they are made. Each is found again, alone and by its labels, whether it was young or not.
+func TestManySeries(t *testing.T) {
+	const n = 2*unlisted + 100
+	h, ctx := New(Options{}), t.Context()
+	of := func(i int) labels.Labels {
+		return labels.FromStrings("all", "1", "few", strconv.Itoa(i%7), "one", strconv.Itoa(i/2), "two", strconv.Itoa(i%2))
+	}
+	check := func(n int) {
+		for i := range n {
+			s, created, err := h.Series(of(i))
+			if created || err != nil || int(s.Ref()) != i {
+				t.Fatalf("%d of %d: created %v, %v", i, n, created, err)
+			}
+		}
+		for i := range 7 {
+			p := h.index.union(ctx, h.index.withValues("few", []string{strconv.Itoa(i)}))
+			for ref := i + 1; ref <= n; ref += 7 {
+				if !p.Next() || p.At() != storage.SeriesRef(ref) {
+					t.Fatalf("%d of %d is not in its list, at %d", ref, n, p.At())
+				}
+			}
+			if p.Next() {
+				t.Fatalf("%d is in the list", p.At())
+			}
+		}
+	}
+	for i := range n {
+		if _, created, err := h.Series(of(i)); !created || err != nil {
+			t.Fatalf("%d: created %v, %v", i, created, err)
+		}
+		if i == 10 || i == unlisted+200 {
+			check(i + 1)
+		}
+	}
+	check(n)
 }
 
 func TestLookupInASealedHead(t *testing.T) {

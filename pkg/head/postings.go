@@ -18,17 +18,20 @@ import (
 // from 1 on in the order of creation, so every list stays sorted by appending to it, and what was taken of a list
 // under the lock can be read without it.
 //
-// The newest series are not in the lists yet. They are added many at once, or when somebody reads a list: the lists of a new series'
-// pairs lie anywhere in memory, and many series that are new together share them.
+// The newest series are not in the lists yet, and in a small table of their own. They are added to the rest many at once, or when somebody
+// reads a list: the lists of a new series' pairs lie anywhere in memory, and many series that are new together share them. A series with
+// a pair that is no older than these is looked for only among them.
 type postings struct {
 	mtx     sync.RWMutex
 	seed    maphash.Seed
 	salt    uint64
 	series  []*Series // by reference - 1
-	table   table     // of references, by the numbers of the series' pairs
+	table   table     // of references of those that are in the lists, by the numbers of the series' pairs
+	young   table     // of those that are not
 	pairs   pairs
 	lists   []refs // of each pair, by its number
 	listed  int    // so many of the series are in the lists
+	settled uint32 // so many pairs there were when the latest were added to them
 	names   map[string]*name
 	page    *page    // where the next series' numbers go
 	used    int      // so many of it are taken
@@ -103,7 +106,28 @@ func (p *postings) room(h *Head, labels int) error {
 
 // find is the series with the pairs at, nil if there is none.
 func (p *postings) find(hash uint32) *Series {
-	ref := p.table.find(hash, func(ref uint32) bool {
+	ref := p.findIn(&p.young, hash)
+	if ref == 0 && !p.isYoung() {
+		ref = p.findIn(&p.table, hash)
+	}
+	if ref == 0 {
+		return nil
+	}
+	return p.series[ref-1]
+}
+
+// isYoung tells whether a series with the pairs at can't be in the lists.
+func (p *postings) isYoung() bool {
+	for _, pair := range p.at {
+		if pair.number >= p.settled {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *postings) findIn(t *table, hash uint32) (ref uint32) {
+	return t.find(hash, func(ref uint32) bool {
 		numbers := p.series[ref-1].numbers()
 		if len(numbers) != len(p.at) {
 			return false
@@ -115,10 +139,6 @@ func (p *postings) find(hash uint32) *Series {
 		}
 		return true
 	})
-	if ref == 0 {
-		return nil
-	}
-	return p.series[ref-1]
 }
 
 // hash is a hash of the numbers of the pairs at. The salt keeps it from being guessed.
@@ -134,7 +154,7 @@ func (p *postings) hash() uint32 {
 // add makes a series of the pairs at and indexes it.
 func (p *postings) add(h *Head) *Series {
 	s := p.newSeries(h)
-	p.table.add(p.hash(), uint32(len(p.series)+1))
+	p.young.add(p.hash(), uint32(len(p.series)+1))
 	p.series = append(p.series, s)
 	s.ref, s.labels = uint32(len(p.series)), uint16(len(p.at))
 	p.place(s)
@@ -144,6 +164,7 @@ func (p *postings) add(h *Head) *Series {
 	}
 	if len(p.series)-p.listed >= unlisted {
 		p.list()
+		p.young.empty()
 	}
 	return s
 }
@@ -151,14 +172,16 @@ func (p *postings) add(h *Head) *Series {
 // unlisted is how many series wait at most for their places in the lists. Adding so many takes less than a millisecond.
 const unlisted = 4096
 
-// list adds the series that wait to the lists of their pairs.
+// list adds the series that wait to the lists of their pairs, and to the table. The young table has them in the order of their places there,
+// so memory is walked through once.
 func (p *postings) list() {
+	p.table.addAll(&p.young)
 	for _, s := range p.series[p.listed:] {
 		for _, n := range s.numbers() {
 			p.refs += int64(p.lists[n].add(s.ref))
 		}
 	}
-	p.listed = len(p.series)
+	p.listed, p.settled = len(p.series), uint32(len(p.pairs))
 }
 
 // listAll does so for every series that was made before the call.
@@ -169,6 +192,7 @@ func (p *postings) listAll() {
 	if !all {
 		p.mtx.Lock()
 		p.list()
+		p.young = table{}
 		p.mtx.Unlock()
 	}
 }
@@ -215,7 +239,7 @@ func (p *postings) drop() []*Series {
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
 	all := p.series
-	p.table, p.series, p.names, p.page, p.spare, p.places, p.at, p.scratch = table{}, nil, nil, nil, nil, nil, nil, nil
+	p.table, p.young, p.series, p.names, p.page, p.spare, p.places, p.at, p.scratch = table{}, table{}, nil, nil, nil, nil, nil, nil, nil
 	p.lists, p.listed, p.refs = nil, 0, 0
 	return all
 }
@@ -244,7 +268,7 @@ const (
 func (p *postings) bytes() int64 {
 	p.mtx.RLock()
 	defer p.mtx.RUnlock()
-	return int64(len(p.series))*referenceSize + p.table.bytes() + p.numbers + p.refs + int64(len(p.pairs))*pairSize + p.texts
+	return int64(len(p.series))*referenceSize + p.table.bytes() + p.young.bytes() + p.numbers + p.refs + int64(len(p.pairs))*pairSize + p.texts
 }
 
 // labelNames is sorted.

@@ -1,6 +1,7 @@
 package head
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -63,7 +64,18 @@ func TestTable(t *testing.T) {
 			hashes = append(hashes, hash)
 			tab.add(hash, n+1)
 		}
+		var all table
+		for n := range rapid.Uint32Range(0, 100).Draw(t, "before") {
+			all.add(n<<25, math.MaxUint32)
+		}
+		all.addAll(&tab)
+		if all.used*fullOf > len(all.slots)*3 {
+			t.Fatalf("%d of %d slots are used", all.used, len(all.slots))
+		}
 		for n, hash := range hashes {
+			if got := all.find(hash, func(number uint32) bool { return number == uint32(n) }); got != uint32(n) {
+				t.Fatalf("%d of hash %d: found %d in the other table", n, hash, got)
+			}
 			if got := tab.find(hash, func(number uint32) bool { return number == uint32(n) }); got != uint32(n) {
 				t.Fatalf("%d of hash %d: found %d", n, hash, got)
 			}

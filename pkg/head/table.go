@@ -49,7 +49,7 @@ func (t *table) first(hash uint32) uint32 {
 // add adds a number that isn't in the table.
 func (t *table) add(hash, number uint32) {
 	if t.used*fullOf >= len(t.slots)*3 {
-		t.grow()
+		t.grow(0)
 	}
 	t.used++
 	t.put(slot{hash, number})
@@ -63,9 +63,24 @@ func (t *table) put(s slot) {
 	t.slots[i] = s
 }
 
-func (t *table) grow() {
+// addAll adds what another table has. Room for all is made first: they come in the order of their hashes, and would fill the front of a
+// table that is too small long before it grows.
+func (t *table) addAll(of *table) {
+	if least := (t.used+of.used)*fullOf/3 + 1; least > len(t.slots) {
+		t.grow(least)
+	}
+	t.used += of.used
+	for _, s := range of.slots {
+		if s.number != 0 {
+			t.put(s)
+		}
+	}
+}
+
+// grow makes at least so many slots, and half as many more as there are.
+func (t *table) grow(least int) {
 	old := t.slots
-	t.slots = make([]slot, max(firstSlots, len(old)+len(old)/2))
+	t.slots = make([]slot, max(firstSlots, len(old)+len(old)/2, least))
 	for _, s := range old {
 		if s.number != 0 {
 			t.put(s)
@@ -81,6 +96,12 @@ func (t *table) after(i int) int {
 		return 0
 	}
 	return i
+}
+
+// empty lets go of all numbers, and keeps the room.
+func (t *table) empty() {
+	clear(t.slots)
+	t.used = 0
 }
 
 // bytes is what the table takes on the heap.

@@ -28,6 +28,7 @@ const (
 	noWindow    = 0xff // leading before there is a window
 	maxLeading  = 31   // what 5 bits can say
 	firstBuffer = 64   // bytes
+	bufferStep  = 32   // bytes
 )
 
 // reset makes x an empty chunk, in the same buffer. The time stays.
@@ -119,7 +120,7 @@ func (x *xor) putBytes(p []byte) {
 func (x *xor) grow() {
 	size := firstBuffer
 	if n := cap(x.buf); n > 0 {
-		size = n + max(32, n/4&^31)
+		size = n + max(bufferStep, n/4/bufferStep*bufferStep)
 	}
 	x.buf = append(make([]byte, 0, size), x.buf...)
 }
