@@ -82,8 +82,9 @@ func (l *Lookup) expect(p *postings, places []uint32) {
 		}
 		p.at = append(p.at, pair)
 	}
-	if !p.isYoung() {
-		p.table.expect(p.hash())
+	hash := p.hash()
+	if p.young.expect(hash); !p.isYoung() {
+		p.table.expect(hash)
 	}
 }
 
