@@ -239,7 +239,8 @@ kubecost_pod_network_egress_bytes_total{namespace="x",pod_name="p",internet="tru
 kubecost_pod_network_egress_bytes_total{namespace="x",pod_name="p",internet="false",same_region="true",same_zone="false"} -1h..2h=5+524288
 kubecost_pod_network_ingress_bytes_total{namespace="x",pod_name="p",internet="false",same_region="true",same_zone="false"} -1h..2h=5+262144
 `,
-		want: []string{"p 1.265625 + 0 + 0", "q 1.125 + 0 + 0", "idle  0.1548", "system  0.018"},
+		// No class: 62.5 % of what was sent, a quarter of p's and all of q's.
+		want: []string{"p 1.265625 + 0 + 0", "q 1.125 + 0 + 0", "idle  0.1548", "system  0.018", "warning traffic_partly_classified 1"},
 	},
 	{
 		// Nobody exports the ReplicaSet and the Job any more. 1 core each.
