@@ -92,6 +92,7 @@ func (s *Sum) addRest(lives []NodeLife, scalings []Scaling, scalers []Autoscaler
 func (s *Sum) Ledger() *Ledger {
 	slices.SortFunc(s.ledger.Scalings, compareScalings)
 	s.collector.finish(&s.ledger)
+	s.collector = nil
 	return &s.ledger
 }
 
