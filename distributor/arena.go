@@ -72,6 +72,7 @@ func (a *arena) carve(bytes int) unsafe.Pointer {
 		if a.block = a.mapMemory(hugePage); a.block == nil {
 			return nil
 		}
+		inSmallPages(a.block, hugePage)
 		a.used = 0
 	}
 	p := unsafe.Add(a.block, a.used)

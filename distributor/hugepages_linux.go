@@ -14,3 +14,8 @@ func inHugePages(p unsafe.Pointer, bytes int) {
 		_ = unix.Madvise(b, unix.MADV_COLLAPSE)
 	}
 }
+
+// inSmallPages keeps memory out of huge pages where the system makes them of all memory: the first byte of one takes it whole.
+func inSmallPages(p unsafe.Pointer, bytes int) {
+	_ = unix.Madvise(unsafe.Slice((*byte)(p), bytes), unix.MADV_NOHUGEPAGE)
+}

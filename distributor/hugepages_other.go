@@ -4,5 +4,7 @@ package distributor
 
 import "unsafe"
 
-// inHugePages does nothing on this system.
+// inHugePages and inSmallPages do nothing on this system.
 func inHugePages(unsafe.Pointer, int) {}
+
+func inSmallPages(unsafe.Pointer, int) {}
