@@ -53,9 +53,7 @@ func TestTableMemoryIsGivenBack(t *testing.T) {
 func TestOutgrownIndexesAreGivenBack(t *testing.T) {
 	y := newYard(t, 1, "a")
 	y.limits.set(func(l *tenant.Limits) { l.MaxSamplesPerSecond, l.MaxNewSeriesPerSecond, l.MaxActiveSeries = 0, 0, 0 })
-	for y.Ready() != nil {
-		time.Sleep(time.Millisecond)
-	}
+	y.awaitReady()
 	const senders, requests, perRequest = 4, 25, 500
 	var all sync.WaitGroup
 	for s := range senders {

@@ -267,6 +267,16 @@ func (y *yard) mustPush(at time.Time, v float64, names ...string) Written {
 	return w
 }
 
+// awaitReady waits until a quorum of the owners was reached.
+func (y *yard) awaitReady() {
+	y.t.Helper()
+	for give := time.Now().Add(10 * time.Second); y.Ready() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(give) {
+			y.t.Fatal(y.Ready())
+		}
+	}
+}
+
 // sound complains of what the owners complained of.
 func (y *yard) sound() {
 	y.t.Helper()
@@ -575,9 +585,7 @@ func TestConflictsByQuorum(t *testing.T) {
 // definition, and whatever was acked is on a quorum.
 func TestDefinitionsPrecedeTheirUse(t *testing.T) {
 	y := newYard(t, 3, "a", "b", "c")
-	for y.Ready() != nil {
-		time.Sleep(time.Millisecond)
-	}
+	y.awaitReady()
 	const senders, rounds, width = 8, 60, 100
 	begun := time.Now()
 	var acked sync.Map
@@ -636,18 +644,14 @@ func (b blackHole) Close()                                             {}
 // newBlackHole is a yard whose owner acks at once, without limits that a benchmark would meet.
 func newBlackHole(b *testing.B) *yard {
 	y := newYard(b, 1, "a")
-	for y.Ready() != nil {
-		time.Sleep(time.Millisecond)
-	}
+	y.awaitReady()
 	y.streams[0].close()
 	y.streams[0] = newStream(0, blackHole{make(chan struct{})}, y.versions)
 	y.streams[0].follow(owners("a"))
 	y.limits.set(func(l *tenant.Limits) {
 		l.MaxSamplesPerSecond, l.MaxNewSeriesPerSecond, l.MaxActiveSeries = 0, 0, 0
 	})
-	for y.Ready() != nil {
-		time.Sleep(time.Millisecond)
-	}
+	y.awaitReady()
 	return y
 }
 

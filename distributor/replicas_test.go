@@ -363,9 +363,7 @@ func TestRelabelAfterElection(t *testing.T) {
 func TestPairsWhileAllMoves(t *testing.T) {
 	y := newYard(t, 1, "a")
 	y.limits.set(pairs)
-	for y.Ready() != nil {
-		time.Sleep(time.Millisecond)
-	}
+	y.awaitReady()
 	ctx, cancel := context.WithCancel(t.Context())
 	var others, senders sync.WaitGroup
 	k := ring.Contest{Tenant: tenant.Anonymous.String(), Cluster: "eu"}

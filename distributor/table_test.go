@@ -385,9 +385,7 @@ func btoi(b bool) int {
 // another series, and none that was acked is missing.
 func TestTheTableIsSweptWhileItIsUsed(t *testing.T) {
 	y := newYard(t, 1, "a")
-	for y.Ready() != nil {
-		time.Sleep(time.Millisecond)
-	}
+	y.awaitReady()
 	ctx, cancel := context.WithCancel(t.Context())
 	var others, senders sync.WaitGroup
 	others.Go(func() {

@@ -128,16 +128,7 @@ func (c costCube) metric(t *testing.T, name string) float64 {
 // waitCounted waits until all hours of the day and its roll-up are there.
 func (c costCube) waitCounted(t *testing.T) {
 	t.Helper()
-	c.wait(t, "the day's hours to be counted", func() bool { return c.manifest(t).Has(cube.DayLevel, c.day.UnixMilli()) })
-}
-
-func (c costCube) wait(t *testing.T, what string, isDone func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !isDone(); time.Sleep(pollEvery) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited too long for %s", what)
-		}
-	}
+	waitUntil(t, "the day's hours to be counted", func() bool { return c.manifest(t).Has(cube.DayLevel, c.day.UnixMilli()) })
 }
 
 func (c costCube) manifest(t *testing.T) *cube.Manifest {

@@ -213,6 +213,16 @@ func (p *Process) end() {
 	}
 }
 
+// waitUntil waits until something is done.
+func waitUntil(t testing.TB, what string, isDone func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !isDone(); time.Sleep(pollEvery) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long for %s", what)
+		}
+	}
+}
+
 // client asks without a proxy and without keeping connections to processes that will be killed.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 
