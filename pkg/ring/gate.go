@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,8 +23,8 @@ const (
 // gate lets in members only, a bounded number of them, for a bounded time and size.
 type gate struct {
 	listener net.Listener
-	tls      *tls.Config // nil: anybody
-	inner    string      // address of memberlist
+	tls      *tls.Config  // nil: anybody
+	inner    atomic.Int32 // port of memberlist
 	innerTLS *tls.Config
 	conns    sync.WaitGroup
 	places   chan struct{}
@@ -35,6 +37,8 @@ func openGate(address string, server, client *tls.Config) (*gate, error) {
 	}
 	return &gate{listener: l, tls: server, innerTLS: client, places: make(chan struct{}, maxGossipConns)}, nil
 }
+
+func behindGate(port int32) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // port is the one that the gate listens on.
 func (g *gate) port() int { return g.listener.Addr().(*net.TCPAddr).Port }
@@ -84,7 +88,7 @@ func (g *gate) pass(ctx context.Context, outer net.Conn) {
 		}
 		conn = t
 	}
-	behind, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", g.inner)
+	behind, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", behindGate(g.inner.Load()))
 	if err != nil {
 		return
 	}

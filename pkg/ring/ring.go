@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/go-kit/log"
@@ -44,6 +45,8 @@ type Ring struct {
 	refresh chan struct{}
 	timing  timing
 
+	freePort func() (int, error) // of memberlist, behind the gate
+
 	mu         sync.Mutex // guards what the view is made of
 	instances  *dskit.Desc
 	partitions *dskit.PartitionRingDesc
@@ -76,7 +79,7 @@ func New(cfg Config, deps Dependencies) *Ring {
 		cfg: cfg, deps: deps, log: deps.Logger, dskitLog: logAdapter{deps.Logger},
 		reg:     prometheus.WrapRegistererWithPrefix("varve_ring_", deps.Reg),
 		refresh: make(chan struct{}, 1),
-		timing:  usual(),
+		timing:  usual(), freePort: freePort,
 	}
 	r.now.Store(&snapshot{NewView(1, cfg.ReplicationFactor, nil), make(chan struct{})})
 	return r
@@ -128,19 +131,21 @@ func (r *Ring) Run(ctx context.Context) error {
 
 	m := &members{}
 	if r.cfg.Store == storeGossip {
-		gate, err := r.openGossip(m)
+		gate, err := r.openGate()
 		if err != nil {
 			return fmt.Errorf("join ring: %w", err)
 		}
 		go func() { gateDone <- gate.serve(gateCtx) }()
 		defer func() { closeGate(); <-gateDone }()
-		if m.gossip, err = m.pages.GetMemberlistKV(); err == nil { // which starts it
-			err = m.gossip.AwaitRunning(lasting)
+		for range maxGossipPorts {
+			if err = r.startGossip(lasting, m, gate); !errors.Is(err, syscall.EADDRINUSE) {
+				break
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("join ring: %w", err)
 		}
-		defer r.stop(lasting, m.gossip)
+		defer r.stop(lasting, m.pages)
 	}
 	var err error
 	if m.stores, err = r.openStores(m.gossip); err != nil {
@@ -168,7 +173,7 @@ func (r *Ring) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (r *Ring) openGossip(m *members) (*gate, error) {
+func (r *Ring) openGate() (*gate, error) {
 	server, err := r.deps.TLS.Server()
 	if err != nil {
 		return nil, err
@@ -177,14 +182,7 @@ func (r *Ring) openGossip(m *members) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	gate, err := openGate(r.cfg.Address, server, client)
-	if err != nil {
-		return nil, err
-	}
-	if m.pages, err = r.newGossip(gate); err != nil {
-		return nil, errors.Join(err, gate.listener.Close())
-	}
-	return gate, nil
+	return openGate(r.cfg.Address, server, client)
 }
 
 func (r *Ring) stop(ctx context.Context, s services.Service) {

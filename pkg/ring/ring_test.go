@@ -19,7 +19,10 @@ import (
 
 	dskit "github.com/grafana/dskit/ring"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
+
+	"github.com/varve-io/varve/integration/loopback"
 )
 
 func TestMain(m *testing.M) {
@@ -46,16 +49,15 @@ type node struct {
 
 func address(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := loopback.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return free[0]
 }
 
-// start runs a ring until the test ends or stop is called.
-func start(t testing.TB, cfg Config, deps Dependencies) *node {
+// start runs a ring, changed before it starts, until the test ends or stop is called.
+func start(t testing.TB, cfg Config, deps Dependencies, change ...func(*Ring)) *node {
 	t.Helper()
 	if err := cfg.Complete(deps.Owner); err != nil {
 		t.Fatal(err)
@@ -71,6 +73,9 @@ func start(t testing.TB, cfg Config, deps Dependencies) *node {
 	}
 	n.Ring = New(cfg, deps)
 	n.timing.heartbeat, n.timing.pending, n.timing.reconcile = time.Second, time.Second, 100*time.Millisecond
+	for _, c := range change {
+		c(n.Ring)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
@@ -112,6 +117,34 @@ func (n *node) until(t testing.TB, what string, ok func(*View) bool) *View {
 		if err := n.Await(ctx, v); err != nil {
 			t.Fatalf("%s: %v; the view is %s", what, err, show(v))
 		}
+	}
+}
+
+// The port behind the gate may be gone before memberlist listens there.
+func TestAPortTakenBeforeGossipListensIsPassedOver(t *testing.T) {
+	t.Parallel()
+	a := address(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	asked := 0
+	n := start(t, gossiping("ingester-0", "a", a), Dependencies{Owner: true}, func(r *Ring) {
+		r.freePort = func() (int, error) {
+			if asked++; asked < maxGossipPorts {
+				return taken.Addr().(*net.TCPAddr).Port, nil
+			}
+			return freePort()
+		}
+	})
+	n.until(t, "alone", is("[0:active[ingester-0@a=]]"))
+	w := start(t, gossiping("querier", "", address(t), a), Dependencies{})
+	w.until(t, "joined", is("[0:active[ingester-0@a=ingester-0:9095]]"))
+	if found, err := n.deps.Reg.(*prometheus.Registry).Gather(); err != nil || !slices.ContainsFunc(found, func(f *dto.MetricFamily) bool {
+		return f.GetName() == "varve_ring_memberlist_client_cluster_members_count" && f.Metric[0].GetGauge().GetValue() == 2
+	}) {
+		t.Errorf("the metrics of gossip aren't those of the store that runs: %v, %v", found, err)
 	}
 }
 

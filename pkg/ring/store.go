@@ -2,6 +2,7 @@ package ring
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,6 +19,8 @@ import (
 	"github.com/grafana/dskit/kv/etcd"
 	"github.com/grafana/dskit/kv/memberlist"
 	dskit "github.com/grafana/dskit/ring"
+	"github.com/grafana/dskit/services"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // The keys of the store.
@@ -63,21 +66,24 @@ func (r *Ring) openStores(gossip *memberlist.KV) (stores, error) {
 	return s, nil
 }
 
-// newGossip makes the gossip store behind the gate.
-func (r *Ring) newGossip(g *gate) (*memberlist.KVInitService, error) {
+// maxGossipPorts is how many ports are tried behind the gate.
+const maxGossipPorts = 8
+
+// startGossip starts the gossip store behind the gate. The error is EADDRINUSE if somebody took its port first.
+func (r *Ring) startGossip(ctx context.Context, m *members, g *gate) error {
 	host, err := r.cfg.Host()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	advertised, err := firstIP(host)
 	if err != nil {
-		return nil, fmt.Errorf("find ring.advertise: %w", err)
+		return fmt.Errorf("find ring.advertise: %w", err)
 	}
-	port, err := freePort()
+	port, err := r.freePort()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	g.inner = net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
+	g.inner.Store(int32(port))
 
 	var cfg memberlist.KVConfig
 	flagext.DefaultValues(&cfg)
@@ -95,7 +101,24 @@ func (r *Ring) newGossip(g *gate) (*memberlist.KVInitService, error) {
 	cfg.TCPTransport.TLS.CertPath, cfg.TCPTransport.TLS.KeyPath = r.deps.TLS.Cert, r.deps.TLS.Key
 	cfg.TCPTransport.TLS.CAPath, cfg.TCPTransport.TLS.ServerName = r.deps.TLS.CA, MemberName
 	cfg.Codecs = []codec.Codec{dskit.GetCodec(), dskit.GetPartitionRingCodec(), ledgerCodec{}}
-	return memberlist.NewKVInitService(&cfg, r.dskitLog, &resolver{log: r.log}, r.reg), nil
+
+	attempt := prometheus.NewRegistry() // metrics of a store that didn't start are none of ours
+	m.pages = memberlist.NewKVInitService(&cfg, r.dskitLog, &resolver{log: r.log}, attempt)
+	if err := services.StartAndAwaitRunning(ctx, m.pages); err != nil {
+		return err
+	}
+	if m.gossip, err = m.pages.GetMemberlistKV(); err != nil { // which starts it
+		return err
+	}
+	if err = m.gossip.AwaitRunning(ctx); err == nil {
+		return r.reg.Register(attempt)
+	}
+	_ = m.pages.AwaitTerminated(ctx)                       // says the same
+	l, taken := net.Listen("tcp", behindGate(int32(port))) // memberlist says it as a text only
+	if taken == nil {
+		taken = l.Close()
+	}
+	return errors.Join(err, taken)
 }
 
 // freePort is a port of loopback that was free a moment ago: memberlist, told to find one itself, doesn't say which.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+
+	"github.com/varve-io/varve/integration/loopback"
 )
 
 // zones is the replication factor: each zone has one ingester, which owns the one partition.
@@ -23,7 +25,7 @@ func startCluster(ctx context.Context, b *bench) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	gossip, err := freeAddresses(zones)
+	gossip, err := loopback.Free(zones)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +67,7 @@ func (t *target) startAll(ctx context.Context, programs []program) error {
 
 // member is the process of that name.
 func (c *cluster) member(name string) (p program, address, admin string, err error) {
-	free, err := freeAddresses(4)
+	free, err := loopback.Free(4)
 	if err != nil {
 		return p, "", "", err
 	}

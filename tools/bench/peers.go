@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/varve-io/varve/integration/loopback"
 )
 
 // peer is another server for the same load.
@@ -34,7 +36,7 @@ func (b *bench) peerDir(name string, addresses int) (*target, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	free, err := freeAddresses(addresses)
+	free, err := loopback.Free(addresses)
 	return &target{name: name, dir: dir}, free, err
 }
 
@@ -158,6 +160,6 @@ func startCortex(ctx context.Context, b *bench, path string) (*target, error) {
 }
 
 func port(address string) string {
-	_, p, _ := net.SplitHostPort(address) // freeAddresses made it
+	_, p, _ := net.SplitHostPort(address) // loopback.Free made it
 	return p
 }

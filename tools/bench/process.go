@@ -3,17 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -125,34 +121,6 @@ func (p *process) alive() error {
 	default:
 		return nil
 	}
-}
-
-// Ports lie below those that Linux gives to outgoing connections (from 32768 on): until a process listens on its own, nobody is given
-// it by chance.
-const (
-	firstPort = 10_000
-	ports     = 22_000
-)
-
-// freeAddresses returns 127.0.0.1 with n different ports on which nobody listens.
-func freeAddresses(n int) (all []string, err error) {
-	first := rand.IntN(ports)
-	for at := first; len(all) < n; at++ {
-		if at == first+ports {
-			return nil, fmt.Errorf("no %d free ports: %w", n, err)
-		}
-		address := fmt.Sprintf("127.0.0.1:%d", firstPort+at%ports)
-		var l net.Listener
-		if l, err = net.Listen("tcp", address); err == nil {
-			if err := l.Close(); err != nil {
-				return nil, err
-			}
-			all = append(all, address)
-		} else if !errors.Is(err, syscall.EADDRINUSE) {
-			return nil, err
-		}
-	}
-	return all, nil
 }
 
 // get returns what a URL answers, if it answers 2xx.

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/varve-io/varve/integration/loopback"
 )
 
 // target is a server that takes writes: one process or a whole cluster, with a directory of its own.
@@ -124,7 +126,7 @@ func startVarve(ctx context.Context, b *bench) (*target, error) {
 }
 
 func (b *bench) varveAll(dir string) (p program, admin, address string, err error) {
-	free, err := freeAddresses(2)
+	free, err := loopback.Free(2)
 	if err != nil {
 		return p, "", "", err
 	}
