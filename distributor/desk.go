@@ -2,7 +2,6 @@ package distributor
 
 import (
 	"math/bits"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -36,12 +35,17 @@ func (k *desk) builder(n int) *series.Builder {
 	return k.builders[n]
 }
 
-// desks are those that nobody sits at. A sync.Pool would lose them in each collection, and there are many collections of
-// a heap that has not much more in it.
+// desks are those that nobody sits at: as many as were needed at once, while their bodies are no larger together than what may be
+// worked on at once. A sync.Pool would lose them in each collection, and there are many collections of a heap that has not
+// much more in it.
 type desks struct {
 	mu   sync.Mutex
 	free []*desk
+	left int64 // bytes of bodies that may be kept besides
+	size int64
 }
+
+func newDesks(size int64) *desks { return &desks{size: size, left: size} }
 
 func (k *desks) take() *desk {
 	k.mu.Lock()
@@ -52,14 +56,16 @@ func (k *desks) take() *desk {
 	}
 	d := k.free[n]
 	k.free[n], k.free = nil, k.free[:n]
+	k.left += d.bytes()
 	return d
 }
 
 func (k *desks) giveBack(d *desk) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.free) < 2*runtime.GOMAXPROCS(0) {
+	if k.left >= d.bytes() || len(k.free) == 0 {
 		k.free = append(k.free, d)
+		k.left -= d.bytes()
 	}
 }
 
@@ -67,8 +73,14 @@ func (k *desks) giveBack(d *desk) {
 func (k *desks) clear() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.free = nil
+	k.free, k.left = nil, k.size
 }
+
+// bytes is about what a desk takes.
+func (k *desk) bytes() int64 { return int64(cap(k.raw)) + deskBytes }
+
+// deskBytes is what a desk may have besides the body, in most cases: what a builder keeps for definitions and what is read of a request.
+const deskBytes = 128 << 10
 
 // sitDown takes a desk, unless the request has one.
 func (r *request) sitDown() {

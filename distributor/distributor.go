@@ -62,7 +62,7 @@ type Distributor struct {
 	turns       *turns
 	requests    sync.Pool
 	bodies      sync.Pool // of *remote.Body
-	desks       desks
+	desks       *desks
 	letters     letterbox
 	translators sync.Pool // of *remote.Translation
 	versions    *versions
@@ -86,6 +86,7 @@ func New(cfg Config, deps Dependencies) *Distributor {
 		incarnation: binary.LittleEndian.Uint64(incarnation[:]),
 		inflight:    memory{free: int64(cfg.MaxInflightBytes)},
 		turns:       newTurns(turnBytes * int64(runtime.GOMAXPROCS(0))),
+		desks:       newDesks(turnBytes * int64(runtime.GOMAXPROCS(0))),
 		tenants:     map[tenant.ID]*sender{},
 		streams:     map[int32]*stream{},
 		versions:    newVersions(),
