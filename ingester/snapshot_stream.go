@@ -16,8 +16,11 @@ import (
 func (s *stream) copy() *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &stream{id: s.id, term: s.term, round: s.round, next: s.next, refs: slices.Clone(s.refs), tenants: maps.Clone(s.tenants)}
+	return &stream{id: s.id, term: s.term, round: s.round, next: s.next, refs: s.refs.copy(), tenants: maps.Clone(s.tenants)}
 }
+
+// refBytes is about what a number takes in a snapshot.
+const refBytes = 3 + 1 + 3 + 8
 
 // writeStream writes what the stream's numbers stand for, and the values that the log's next ones are relative to.
 func writeStream(w *frameWriter, st *stream) error {
@@ -30,8 +33,9 @@ func writeStream(w *frameWriter, st *stream) error {
 		p = appendString(p, id.String())
 		p = binary.AppendUvarint(p, uint64(n))
 	}
-	p = binary.AppendUvarint(p, uint64(len(st.refs)))
-	for n, r := range st.refs {
+	p = slices.Grow(binary.AppendUvarint(p, uint64(st.refs.size)), st.refs.size*refBytes)
+	for n := range st.refs.size {
+		r := st.refs.at(n)
 		if r.series == nil || r.round != st.round {
 			continue
 		}
@@ -63,13 +67,15 @@ func readStream(p []byte, term wal.Term, of map[tenant.ID][]*head.Series) (*stre
 	if size > maxNumber {
 		return nil, fmt.Errorf("%w: a stream of %d numbers", errSnapshot, size)
 	}
-	st.refs = make([]ref, size)
+	if size > 0 {
+		st.refs.reach(int(size) - 1)
+	}
 	for len(f.p) > 0 {
 		n, t, k, last := f.uvarint(), uint32(f.uvarint()), f.uvarint(), f.uint64()
 		if f.bad || n >= size || k >= uint64(len(tenants[t])) || tenants[t][k] == nil {
 			return nil, fmt.Errorf("%w: stream", errSnapshot)
 		}
-		st.refs[n] = ref{series: tenants[t][k], round: st.round, tenant: t, last: last}
+		*st.refs.at(int(n)) = ref{series: tenants[t][k], round: st.round, tenant: t, last: last}
 	}
 	return st, f.err("stream")
 }

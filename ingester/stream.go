@@ -28,7 +28,7 @@ type stream struct {
 	mu      sync.Mutex
 	term    wal.Term
 	round   uint32 // counts terms; a reference of an older round must be looked up and logged again
-	refs    []ref
+	refs    refs
 	tenants map[tenant.ID]uint32 // of the series; a reference has only the number
 	used    time.Time
 	scratch series.Builder
@@ -43,14 +43,6 @@ type stream struct {
 // anewAfter is how many values of each number, on average, are logged before a record begins anew. So many at most does
 // the loss of a record cost, and the values that are logged whole for it are a tenth of a byte per sample.
 const anewAfter = 32
-
-// ref is what a number stands for.
-type ref struct {
-	series *head.Series
-	last   uint64 // bits of the value before
-	round  uint32
-	tenant uint32
-}
 
 // tenant is the number of a tenant in this stream.
 func (s *stream) tenant(id tenant.ID) uint32 {
@@ -80,7 +72,7 @@ func (s *stream) logged(n int) {
 		s.since = 0
 	}
 	s.since += n
-	s.next = series.Continuity{Sequence: s.next.Sequence + 1, Anew: s.since > anewAfter*len(s.refs)}
+	s.next = series.Continuity{Sequence: s.next.Sequence + 1, Anew: s.since > anewAfter*s.refs.size}
 }
 
 // follows tells whether the differences of a record can be read: none is missing since a record that began anew.
@@ -94,8 +86,10 @@ func (s *stream) follows(c series.Continuity) bool {
 }
 
 func (s *stream) forgetValues() {
-	for n := range s.refs {
-		s.refs[n].last = 0
+	for _, p := range s.refs.pages {
+		for n := range p {
+			p[n].last = 0
+		}
 	}
 }
 
@@ -139,15 +133,15 @@ func (i *Ingester) vacate(e *epoch) {
 func (s *stream) vacateSome(e *epoch, cut map[tenant.ID]*head.Head, rest *epoch, first int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if first >= len(s.refs) {
+	if first >= s.refs.size {
 		return false
 	}
 	ids := make(map[uint32]tenant.ID, len(s.tenants))
 	for id, n := range s.tenants {
 		ids[n] = id
 	}
-	for n := range s.refs[first:min(first+vacateStep, len(s.refs))] {
-		r := &s.refs[first+n]
+	for n := first; n < min(first+vacateStep, s.refs.size); n++ {
+		r := s.refs.at(n)
 		if r.series == nil || r.round == s.round && s.term.Epoch > e.number {
 			continue
 		}
@@ -201,20 +195,18 @@ func (s dictionary) define(b *series.Batch) error {
 		if err != nil {
 			return err
 		}
-		for int(n) >= len(s.refs) {
-			s.refs = append(s.refs, ref{})
-		}
-		s.refs[n] = ref{series: ser, round: s.round, tenant: s.of}
+		s.refs.reach(int(n))
+		*s.refs.at(int(n)) = ref{series: ser, round: s.round, tenant: s.of}
 	}
 	return nil
 }
 
 // resolve is what a number stands for. One whose definition must be logged again is added to scratch.
 func (s dictionary) resolve(n series.Number) (*ref, error) {
-	if int(n) >= len(s.refs) || s.refs[n].series == nil {
-		return nil, fmt.Errorf("%w: number %d of %d", series.ErrUnknownNumber, n, len(s.refs))
+	if !s.refs.has(int(n)) || s.refs.at(int(n)).series == nil {
+		return nil, fmt.Errorf("%w: number %d of %d", series.ErrUnknownNumber, n, s.refs.size)
 	}
-	r := &s.refs[n]
+	r := s.refs.at(int(n))
 	if r.tenant != s.of {
 		return nil, fmt.Errorf("%w: number %d is another tenant's", series.ErrCorrupt, n)
 	}
@@ -237,22 +229,26 @@ func (s dictionary) code(b *series.Batch, floats []floatOf, d *series.Difference
 		s.forgetValues()
 	}
 	floats = slices.Grow(floats, it.Len())
-	refs := s.refs
+	refs := s.refs // doesn't grow meanwhile
 	var room [touched]series.FloatBits
 	for {
 		some := room[:it.Fill(room[:])]
 		if len(some) == 0 {
 			return floats, it.Err()
 		}
-		touchRefs(refs, some)
+		touchRefs(&refs, some)
 		for k := range some {
-			n := some[k].Number
-			if int(n) >= len(refs) || refs[n].round != s.round || refs[n].tenant != s.of {
-				if _, err := s.resolve(n); err != nil {
+			n, bits := int(some[k].Number), some[k].Bits
+			var r *ref
+			if refs.has(n) {
+				r = refs.at(n)
+			}
+			if r == nil || r.round != s.round || r.tenant != s.of {
+				var err error
+				if r, err = s.resolve(series.Number(n)); err != nil {
 					return floats, err
 				}
 			}
-			r, bits := &refs[n], some[k].Bits
 			d.Add(bits ^ r.last)
 			r.last = bits
 			floats = append(floats, floatOf{r.series, some[k].Time, math.Float64frombits(bits)})
@@ -264,10 +260,10 @@ func (s dictionary) code(b *series.Batch, floats []floatOf, d *series.Difference
 // anywhere.
 //
 //go:noinline
-func touchRefs(refs []ref, floats []series.FloatBits) (sum uint32) {
+func touchRefs(refs *refs, floats []series.FloatBits) (sum uint32) {
 	for i := range floats {
-		if n := int(floats[i].Number); n < len(refs) {
-			sum += refs[n].round
+		if n := int(floats[i].Number); refs.has(n) {
+			sum += refs.at(n).round
 		}
 	}
 	return sum

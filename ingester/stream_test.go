@@ -75,7 +75,8 @@ func TestNumbersLeaveHeadsThatAreCut(t *testing.T) {
 			ahead.Add(int64(b.vacateAfter()))
 		}
 		for _, st := range b.streams {
-			for n, r := range st.refs {
+			for n := range st.refs.size {
+				r := st.refs.at(n)
 				if was.head(tenant.Anonymous).Owns(r.series) {
 					t.Fatalf("number %d is of epoch %d", n, epoch)
 				}
