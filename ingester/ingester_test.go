@@ -69,6 +69,13 @@ func (c *memCatalog) Knows(_ context.Context, _ tenant.ID, id ulid.ULID) (bool, 
 	return ok, c.fail
 }
 
+// failWith lets it fail from now on; with nil, work again.
+func (c *memCatalog) failWith(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fail = err
+}
+
 type viewOf struct{ v *ring.View }
 
 func (v viewOf) View() *ring.View { return v.v }
@@ -259,16 +266,14 @@ func TestCutShipAndRelease(t *testing.T) {
 		}
 	})
 	b.want(want)
-	b.catalog.fail = errors.New("bucket has gone")
+	b.catalog.failWith(errors.New("bucket has gone"))
 	if err := b.Flush(context.Background()); !errors.Is(err, b.catalog.fail) {
 		t.Fatalf("flush without a bucket: %v", err)
 	}
 	b.want(want)
 	b.restart()
 	b.want(want)
-	b.catalog.mu.Lock()
-	b.catalog.fail = nil
-	b.catalog.mu.Unlock()
+	b.catalog.failWith(nil)
 	if err := b.Flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}

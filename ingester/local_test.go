@@ -38,7 +38,7 @@ func TestADamagedLocalBlockIsSetAside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)
 			width := blockWidth.Milliseconds()
-			b.catalog.fail = errors.New("not yet")
+			b.catalog.failWith(errors.New("not yet"))
 			b.push(func(bl *series.Builder) {
 				bl.Define(0, named("a"))
 				bl.Float(0, 1000, 1)
@@ -54,7 +54,7 @@ func TestADamagedLocalBlockIsSetAside(t *testing.T) {
 			if err := c.damage(filepath.Join(b.dir, "blocks", "anonymous", hit.ULID.String())); err != nil {
 				t.Fatal(err)
 			}
-			if b.catalog.fail = c.bucket; c.shipped {
+			if b.catalog.failWith(c.bucket); c.shipped {
 				b.catalog.shipped[hit.ULID] = ""
 			}
 			b.ring = viewOf{ring.NewView(1, 3, nil)}

@@ -46,7 +46,7 @@ func TestOwnersTellWhatIsShipped(t *testing.T) {
 		t.Errorf("too soon after: %s", got)
 	}
 	b.push(func(bl *series.Builder) { bl.Define(0, named("m")); bl.Float(0, clock.Load(), 1) })
-	b.catalog.fail = errors.New("no bucket")
+	b.catalog.failWith(errors.New("no bucket"))
 	for range 2 {
 		pass(6 * time.Hour)
 		_ = b.Flush(t.Context())
@@ -55,7 +55,7 @@ func TestOwnersTellWhatIsShipped(t *testing.T) {
 		}
 		restart()
 	}
-	b.catalog.fail = nil
+	b.catalog.failWith(nil)
 	if err := b.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
