@@ -1,6 +1,12 @@
 package ingester
 
-import "github.com/varve-io/varve/pkg/head"
+import (
+	"unsafe"
+
+	"github.com/varve-io/varve/pkg/head"
+	"github.com/varve-io/varve/pkg/prefetch"
+	"github.com/varve-io/varve/pkg/series"
+)
 
 // ref is what a number stands for.
 type ref struct {
@@ -31,6 +37,15 @@ func (r *refs) reach(n int) {
 		r.pages = append(r.pages, new([refsOfPage]ref))
 	}
 	r.size = max(r.size, n+1)
+}
+
+// expect asks for the memory of what some floats need soon: with series that come and go, it lies anywhere.
+func (r *refs) expect(floats []series.FloatBits) {
+	for i := range floats {
+		if n := int(floats[i].Number); r.has(n) {
+			prefetch.Line(unsafe.Pointer(r.at(n)))
+		}
+	}
 }
 
 // copy has what the numbers stand for now.

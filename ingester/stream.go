@@ -230,13 +230,13 @@ func (s dictionary) code(b *series.Batch, floats []floatOf, d *series.Difference
 	}
 	floats = slices.Grow(floats, it.Len())
 	refs := s.refs // doesn't grow meanwhile
-	var room [touched]series.FloatBits
-	for {
-		some := room[:it.Fill(room[:])]
-		if len(some) == 0 {
-			return floats, it.Err()
-		}
-		touchRefs(&refs, some)
+	var rooms [2][touched]series.FloatBits
+	next := rooms[0][:it.Fill(rooms[0][:])]
+	refs.expect(next)
+	for turn := 1; len(next) > 0; turn++ {
+		some, room := next, &rooms[turn%2]
+		next = room[:it.Fill(room[:])]
+		refs.expect(next)
 		for k := range some {
 			n, bits := int(some[k].Number), some[k].Bits
 			var r *ref
@@ -254,19 +254,7 @@ func (s dictionary) code(b *series.Batch, floats []floatOf, d *series.Difference
 			floats = append(floats, floatOf{r.series, some[k].Time, math.Float64frombits(bits)})
 		}
 	}
-}
-
-// touchRefs touches the references of some floats, as touch does their series: with series that come and go, they lie
-// anywhere.
-//
-//go:noinline
-func touchRefs(refs *refs, floats []series.FloatBits) (sum uint32) {
-	for i := range floats {
-		if n := int(floats[i].Number); refs.has(n) {
-			sum += refs.at(n).round
-		}
-	}
-	return sum
+	return floats, it.Err()
 }
 
 // decode resolves the floats of a record.
