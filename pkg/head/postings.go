@@ -169,7 +169,7 @@ func (p *postings) add(h *Head) *Series {
 	return s
 }
 
-// unlisted is how many series wait at most for their places in the lists. Adding so many takes less than a millisecond.
+// unlisted is how many series wait at most for their places in the lists. Adding so many takes about a millisecond.
 const unlisted = 4096
 
 // list adds the series that wait to the lists of their pairs, and to the table. The young table has them in the order of their places there,
