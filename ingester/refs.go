@@ -19,41 +19,52 @@ type ref struct {
 // refs are what a stream's numbers stand for. They lie on pages: with series that come and go they are many more than samples come for
 // at a time, and would be copied again and again in one piece that grows.
 type refs struct {
-	pages []*[refsOfPage]ref
-	size  int // the greatest number there was, and one
+	pages []*refPage // nil where no number of a page was made
+	size  int        // the greatest number that was, and one
 }
+
+type refPage [refsOfPage]ref
 
 const refsOfPage = 1024
 
-// has tells whether there is such a number.
-func (r *refs) has(n int) bool { return n < r.size }
-
-// at is what a number stands for that there is.
-func (r *refs) at(n int) *ref { return &r.pages[uint(n)/refsOfPage][uint(n)%refsOfPage] }
-
-// reach makes all numbers up to n.
-func (r *refs) reach(n int) {
-	for n >= len(r.pages)*refsOfPage {
-		r.pages = append(r.pages, new([refsOfPage]ref))
+// find is what a number stands for, nil if none near it was made.
+func (r *refs) find(n series.Number) *ref {
+	if at := int(n / refsOfPage); at < len(r.pages) {
+		if p := r.pages[at]; p != nil {
+			return &p[n%refsOfPage]
+		}
 	}
-	r.size = max(r.size, n+1)
+	return nil
+}
+
+// make makes room for a number.
+func (r *refs) make(n series.Number) *ref {
+	at := int(n / refsOfPage)
+	for at >= len(r.pages) {
+		r.pages = append(r.pages, nil)
+	}
+	if r.pages[at] == nil {
+		r.pages[at] = new(refPage)
+	}
+	r.size = max(r.size, int(n)+1)
+	return &r.pages[at][n%refsOfPage]
 }
 
 // expect asks for the memory of what some floats need soon: with series that come and go, it lies anywhere.
 func (r *refs) expect(floats []series.FloatBits) {
 	for i := range floats {
-		if n := int(floats[i].Number); r.has(n) {
-			prefetch.Line(unsafe.Pointer(r.at(n)))
-		}
+		prefetch.Line(unsafe.Pointer(r.find(floats[i].Number)))
 	}
 }
 
 // copy has what the numbers stand for now.
 func (r *refs) copy() refs {
-	c := refs{make([]*[refsOfPage]ref, len(r.pages)), r.size}
+	c := refs{make([]*refPage, len(r.pages)), r.size}
 	for i, p := range r.pages {
-		c.pages[i] = new([refsOfPage]ref)
-		*c.pages[i] = *p
+		if p != nil {
+			copied := *p
+			c.pages[i] = &copied
+		}
 	}
 	return c
 }

@@ -1,31 +1,39 @@
 package ingester
 
-import "testing"
+import (
+	"testing"
 
-// What is copied for a snapshot stays as it is while numbers are used, and come.
+	"github.com/varve-io/varve/pkg/series"
+)
+
+// What is copied for a snapshot stays as it is while numbers are used, and come; and a great number takes no room for those below it.
 func TestRefsAreCopied(t *testing.T) {
 	var r refs
-	const many = 3*refsOfPage + 7
-	for n := 0; n < many; n += 3 {
-		r.reach(n)
-		r.reach(n / 2) // which is there
-		r.at(n).last = uint64(n)
+	numbers := map[series.Number]bool{0: true, 3: true, refsOfPage - 1: true, refsOfPage: true, 3*refsOfPage + 7: true, maxNumber - 1: true}
+	for n := range numbers {
+		r.make(n).last = uint64(n) + 1
+		r.make(0) // which may be there
 	}
 	c := r.copy()
-	for n := range r.size {
-		r.at(n).last = 1
+	for n := range numbers {
+		r.find(n).last = 0
 	}
-	r.reach(many + refsOfPage)
-	if c.size != (many-1)/3*3+1 || c.has(c.size) || !c.has(c.size-1) {
-		t.Fatalf("the copy has %d numbers", c.size)
+	r.make(5 * refsOfPage).last = 1
+	for n := range numbers {
+		if got := c.find(n); got == nil || got.last != uint64(n)+1 {
+			t.Errorf("%d stands for %v in the copy", n, got)
+		}
 	}
-	for n := range c.size {
-		want := uint64(n)
-		if n%3 != 0 {
-			want = 0
+	if c.size != maxNumber || c.find(2*refsOfPage) != nil || c.find(5*refsOfPage) != nil || c.find(maxNumber) != nil {
+		t.Errorf("the copy has %d numbers, and some that were not made", c.size)
+	}
+	pages := 0
+	for _, p := range r.pages {
+		if p != nil {
+			pages++
 		}
-		if got := c.at(n).last; got != want {
-			t.Fatalf("%d stands for %d in the copy", n, got)
-		}
+	}
+	if pages != 5 {
+		t.Errorf("numbers on five pages take %d", pages)
 	}
 }

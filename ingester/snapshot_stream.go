@@ -35,8 +35,8 @@ func writeStream(w *frameWriter, st *stream) error {
 	}
 	p = slices.Grow(binary.AppendUvarint(p, uint64(st.refs.size)), st.refs.size*refBytes)
 	for n := range st.refs.size {
-		r := st.refs.at(n)
-		if r.series == nil || r.round != st.round {
+		r := st.refs.find(series.Number(n))
+		if r == nil || r.series == nil || r.round != st.round {
 			continue
 		}
 		p = binary.AppendUvarint(p, uint64(n))
@@ -67,15 +67,13 @@ func readStream(p []byte, term wal.Term, of map[tenant.ID][]*head.Series) (*stre
 	if size > maxNumber {
 		return nil, fmt.Errorf("%w: a stream of %d numbers", errSnapshot, size)
 	}
-	if size > 0 {
-		st.refs.reach(int(size) - 1)
-	}
+	st.refs.size = int(size)
 	for len(f.p) > 0 {
 		n, t, k, last := f.uvarint(), uint32(f.uvarint()), f.uvarint(), f.uint64()
 		if f.bad || n >= size || k >= uint64(len(tenants[t])) || tenants[t][k] == nil {
 			return nil, fmt.Errorf("%w: stream", errSnapshot)
 		}
-		*st.refs.at(int(n)) = ref{series: tenants[t][k], round: st.round, tenant: t, last: last}
+		*st.refs.make(series.Number(n)) = ref{series: tenants[t][k], round: st.round, tenant: t, last: last}
 	}
 	return st, f.err("stream")
 }

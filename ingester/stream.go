@@ -87,8 +87,10 @@ func (s *stream) follows(c series.Continuity) bool {
 
 func (s *stream) forgetValues() {
 	for _, p := range s.refs.pages {
-		for n := range p {
-			p[n].last = 0
+		if p != nil {
+			for n := range p {
+				p[n].last = 0
+			}
 		}
 	}
 }
@@ -141,8 +143,8 @@ func (s *stream) vacateSome(e *epoch, cut map[tenant.ID]*head.Head, rest *epoch,
 		ids[n] = id
 	}
 	for n := first; n < min(first+vacateStep, s.refs.size); n++ {
-		r := s.refs.at(n)
-		if r.series == nil || r.round == s.round && s.term.Epoch > e.number {
+		r := s.refs.find(series.Number(n))
+		if r == nil || r.series == nil || r.round == s.round && s.term.Epoch > e.number {
 			continue
 		}
 		id := ids[r.tenant]
@@ -195,18 +197,17 @@ func (s dictionary) define(b *series.Batch) error {
 		if err != nil {
 			return err
 		}
-		s.refs.reach(int(n))
-		*s.refs.at(int(n)) = ref{series: ser, round: s.round, tenant: s.of}
+		*s.refs.make(n) = ref{series: ser, round: s.round, tenant: s.of}
 	}
 	return nil
 }
 
 // resolve is what a number stands for. One whose definition must be logged again is added to scratch.
 func (s dictionary) resolve(n series.Number) (*ref, error) {
-	if !s.refs.has(int(n)) || s.refs.at(int(n)).series == nil {
+	r := s.refs.find(n)
+	if r == nil || r.series == nil {
 		return nil, fmt.Errorf("%w: number %d of %d", series.ErrUnknownNumber, n, s.refs.size)
 	}
-	r := s.refs.at(int(n))
 	if r.tenant != s.of {
 		return nil, fmt.Errorf("%w: number %d is another tenant's", series.ErrCorrupt, n)
 	}
@@ -238,14 +239,11 @@ func (s dictionary) code(b *series.Batch, floats []floatOf, d *series.Difference
 		next = room[:it.Fill(room[:])]
 		refs.expect(next)
 		for k := range some {
-			n, bits := int(some[k].Number), some[k].Bits
-			var r *ref
-			if refs.has(n) {
-				r = refs.at(n)
-			}
+			n, bits := some[k].Number, some[k].Bits
+			r := refs.find(n)
 			if r == nil || r.round != s.round || r.tenant != s.of {
 				var err error
-				if r, err = s.resolve(series.Number(n)); err != nil {
+				if r, err = s.resolve(n); err != nil {
 					return floats, err
 				}
 			}

@@ -76,7 +76,7 @@ func TestNumbersLeaveHeadsThatAreCut(t *testing.T) {
 		}
 		for _, st := range b.streams {
 			for n := range st.refs.size {
-				r := st.refs.at(n)
+				r := st.refs.find(series.Number(n))
 				if was.head(tenant.Anonymous).Owns(r.series) {
 					t.Fatalf("number %d is of epoch %d", n, epoch)
 				}
