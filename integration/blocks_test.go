@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -38,17 +39,13 @@ func (s *S3Server) blockDirs(t *testing.T, tenant string) []string {
 // waitBlocks waits until a tenant's blocks in the bucket are as wanted.
 func (s *S3Server) waitBlocks(t *testing.T, tenant string, wanted func([]block.Meta) bool) {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
+	waitUntil(t, tenant+" has the blocks that it should", 2*time.Minute, func() error {
 		blocks := s.blocks(t, tenant)
 		if wanted(blocks) {
-			return
+			return nil
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s has %d blocks of %d replicas, %d merged", tenant, len(blocks), replicas(blocks), merged(blocks))
-		}
-		time.Sleep(pollEvery)
-	}
+		return fmt.Errorf("%d blocks of %d replicas, %d merged", len(blocks), replicas(blocks), merged(blocks))
+	})
 }
 
 // holds tells whether the blocks of every owner hold so many samples, for a cluster of one partition.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
@@ -128,7 +129,12 @@ func (c costCube) metric(t *testing.T, name string) float64 {
 // waitCounted waits until all hours of the day and its roll-up are there.
 func (c costCube) waitCounted(t *testing.T) {
 	t.Helper()
-	waitUntil(t, "the day's hours to be counted", func() bool { return c.manifest(t).Has(cube.DayLevel, c.day.UnixMilli()) })
+	waitUntil(t, "the day is counted", time.Minute, func() error {
+		if !c.manifest(t).Has(cube.DayLevel, c.day.UnixMilli()) {
+			return fmt.Errorf("%d hours are", c.hours(t))
+		}
+		return nil
+	})
 }
 
 func (c costCube) manifest(t *testing.T) *cube.Manifest {

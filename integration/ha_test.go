@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"testing"
@@ -83,22 +84,22 @@ func (p pair) play(t *testing.T) {
 }
 
 // await waits until a sample that is later than a time can be read, and returns its time.
-func (p pair) await(t *testing.T, api API, selector string, after time.Time) time.Time {
+func (p pair) await(t *testing.T, api API, selector string, after time.Time) (at time.Time) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(pollEvery) {
+	waitUntil(t, fmt.Sprintf("%s has a sample after %v", selector, after), time.Minute, func() error {
 		got, err := api.Query("timestamp("+selector+")", time.Now())
-		if err == nil {
-			for _, samples := range got.Samples {
-				value, err := strconv.ParseFloat(samples[len(samples)-1].Value[1:len(samples[len(samples)-1].Value)-1], 64)
-				if at := time.UnixMilli(int64(math.Round(value * 1000))); err == nil && at.After(after) {
-					return at
-				}
+		if err != nil {
+			return err
+		}
+		for _, samples := range got.Samples {
+			value, err := strconv.ParseFloat(samples[len(samples)-1].Value[1:len(samples[len(samples)-1].Value)-1], 64)
+			if at = time.UnixMilli(int64(math.Round(value * 1000))); err == nil && at.After(after) {
+				return nil
 			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("nothing of %s after %v: %v, %v", selector, after, got, err)
-		}
-	}
+		return fmt.Errorf("only %v", got)
+	})
+	return at
 }
 
 // checkTimes checks that nothing is missing for longer than failing over takes, and nothing is stored twice.

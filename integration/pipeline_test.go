@@ -221,9 +221,11 @@ func TestAWipedOwnerIsNoWitnessForWhatItLost(t *testing.T) {
 
 	killed.Start()
 	killed.WaitReady()
-	waitUntil(t, "the querier to find the second owner again", func() bool {
-		_, err := strict.varve.Read(strict.from, strict.to, Everything())
-		return !isUnavailable(err)
+	waitUntil(t, "the querier finds the second owner again", time.Minute, func() error {
+		if _, err := strict.varve.Read(strict.from, strict.to, Everything()); isUnavailable(err) {
+			return err
+		}
+		return nil
 	})
 	whole("after the second owner is back")
 }

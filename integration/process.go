@@ -96,19 +96,13 @@ func (p *Process) Start() {
 func (p *Process) WaitReady() time.Duration {
 	p.t.Helper()
 	begin := time.Now()
-	for {
+	waitUntil(p.t, p.Name+" is ready", readyWithin, func() error {
 		err := ping(p.Ready)
-		if err == nil {
-			break
-		}
-		if !p.Running() {
+		if err != nil && !p.Running() {
 			p.t.Fatalf("%s ended before it was ready: %v", p.Name, p.cmd.ProcessState)
 		}
-		if time.Since(begin) > readyWithin {
-			p.t.Fatalf("%s is not ready after %v: %v", p.Name, readyWithin, err)
-		}
-		time.Sleep(pollEvery)
-	}
+		return err
+	})
 	return time.Since(begin)
 }
 
@@ -213,12 +207,16 @@ func (p *Process) end() {
 	}
 }
 
-// waitUntil waits until something is done.
-func waitUntil(t testing.TB, what string, isDone func() bool) {
+// waitUntil waits until something is so, of which check says what is missing.
+func waitUntil(t testing.TB, what string, within time.Duration, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !isDone(); time.Sleep(pollEvery) {
+	for deadline := time.Now().Add(within); ; time.Sleep(pollEvery) {
+		err := check()
+		if err == nil {
+			return
+		}
 		if time.Now().After(deadline) {
-			t.Fatalf("waited too long for %s", what)
+			t.Fatalf("waited %v until %s: %v", within, what, err)
 		}
 	}
 }

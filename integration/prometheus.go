@@ -54,17 +54,13 @@ func Prometheus(t testing.TB, config PrometheusConfig) *PrometheusServer {
 // waitScraping waits until that many targets have been scraped.
 func (p *PrometheusServer) waitScraping(t testing.TB, targets int) {
 	t.Helper()
-	deadline := time.Now().Add(readyWithin)
-	for {
+	waitUntil(t, fmt.Sprintf("%s scrapes %d targets", p.Name, targets), readyWithin, func() error {
 		answer, err := p.Query("up == 1", time.Now())
-		if err == nil && len(answer.Samples) == targets {
-			return
+		if err == nil && len(answer.Samples) != targets {
+			err = fmt.Errorf("%d", len(answer.Samples))
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s scrapes %d of %d targets: %v", p.Name, len(answer.Samples), targets, err)
-		}
-		time.Sleep(pollEvery)
-	}
+		return err
+	})
 }
 
 func (c PrometheusConfig) yaml(self string) string {
@@ -113,8 +109,7 @@ func (p *PrometheusServer) WaitWritten(t testing.TB, until time.Time) {
 	// The queue reads the log in the order of scrapes, and a scrape ends within its interval of a second: when it has
 	// sent a sample that is younger by scrapeSlack, and then nothing is pending, all the older ones are acked.
 	const scrapeSlack = 3 * time.Second
-	deadline := time.Now().Add(time.Minute)
-	for {
+	waitUntil(t, fmt.Sprintf("%s has written all up to %v", p.Name, until), time.Minute, func() error {
 		m, err := Metrics(p.URL)
 		if err != nil {
 			t.Fatalf("metrics of %s: %v", p.Name, err)
@@ -129,11 +124,8 @@ func (p *PrometheusServer) WaitWritten(t testing.TB, until time.Time) {
 		sent := m["prometheus_remote_storage_queue_highest_sent_timestamp_seconds"]
 		pending := m["prometheus_remote_storage_samples_pending"] + m["prometheus_remote_storage_histograms_pending"]
 		if sent >= float64(until.Add(scrapeSlack).UnixMilli())/1000 && pending == 0 {
-			return
+			return nil
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s has not written all up to %v: newest sent %v, %v pending", p.Name, until, sent, pending)
-		}
-		time.Sleep(pollEvery)
-	}
+		return fmt.Errorf("newest sent %v, %v pending", sent, pending)
+	})
 }

@@ -92,13 +92,11 @@ func knock(t *testing.T, address string, certificate Flags) error {
 // waitUp waits until a node listens, ready or not.
 func waitUp(t *testing.T, n *Node) {
 	t.Helper()
-	for deadline := time.Now().Add(readyWithin); ; time.Sleep(pollEvery) {
+	waitUntil(t, n.Name+" is up", readyWithin, func() error {
 		err := ping("http://" + n.Admin + "/-/healthy")
-		if err == nil {
-			return
+		if err != nil && !n.Running() {
+			t.Fatalf("%s ended before it was up: %v", n.Name, err)
 		}
-		if time.Now().After(deadline) || !n.Running() {
-			t.Fatalf("%s is not up: %v", n.Name, err)
-		}
-	}
+		return err
+	})
 }
