@@ -30,6 +30,7 @@ type Builder struct {
 	tenant tenant.ID
 
 	definitions                              definitions
+	numbered                                 numbered
 	floats, histograms, exemplars, families  int
 	lastNumber                               Number
 	lastTime                                 int64
@@ -41,17 +42,18 @@ type Builder struct {
 func (b *Builder) Reset(stream StreamID, id tenant.ID) {
 	if !b.Empty() {
 		b.definitions.reset()
+		b.numbered.reset()
 	}
 	*b = Builder{
 		stream: stream, tenant: id,
-		definitions: b.definitions, numbers: b.numbers[:0], times: b.times[:0], values: b.values[:0],
+		definitions: b.definitions, numbered: b.numbered, numbers: b.numbers[:0], times: b.times[:0], values: b.values[:0],
 		histogramBytes: b.histogramBytes[:0], exemplarBytes: b.exemplarBytes[:0], metaBytes: b.metaBytes[:0],
 	}
 }
 
 // Empty tells whether nothing was added since Reset.
 func (b *Builder) Empty() bool {
-	return b.definitions.count+b.floats+b.histograms+b.exemplars+b.families == 0
+	return b.definitions.count+b.numbered.labels+b.numbered.count+b.floats+b.histograms+b.exemplars+b.families == 0
 }
 
 // Samples is the number of floats and histograms added since Reset.
@@ -127,8 +129,10 @@ func (b *Builder) Metadata(m Metadata) {
 }
 
 const (
-	batchVersion = 2
-	wholeVersion = 1 // is read only
+	batchVersion = 3
+	// Older versions are read only.
+	textsVersion = 2 // without labels that have numbers
+	wholeVersion = 1 // and without labels that stand for ones that were written before
 )
 
 // The sections of a batch, in the order in which they stand; empty ones are left out.
@@ -139,6 +143,8 @@ const (
 	sectionExemplars
 	sectionMetadata
 	sectionDifferences // of floats, in the log
+	sectionLabels
+	sectionNumbered
 )
 
 // AppendTo encodes the batch onto dst.
@@ -163,12 +169,14 @@ func (b *Builder) AppendTo(dst []byte) []byte {
 	}
 	dst = appendSection(dst, sectionHistograms, b.histograms, b.histogramBytes)
 	dst = appendSection(dst, sectionExemplars, b.exemplars, b.exemplarBytes)
-	return appendSection(dst, sectionMetadata, b.families, b.metaBytes)
+	dst = appendSection(dst, sectionMetadata, b.families, b.metaBytes)
+	dst = appendSection(dst, sectionLabels, b.numbered.labels, b.numbered.labelBytes)
+	return appendSection(dst, sectionNumbered, b.numbered.count, b.numbered.bytes)
 }
 
 // Size is about how many bytes AppendTo will add.
 func (b *Builder) Size() int {
-	return 64 + tenant.MaxIDLength + len(b.definitions.bytes) + len(b.numbers) + len(b.times) + len(b.values) +
+	return 64 + tenant.MaxIDLength + len(b.definitions.bytes) + len(b.numbered.labelBytes) + len(b.numbered.bytes) + len(b.numbers) + len(b.times) + len(b.values) +
 		len(b.histogramBytes) + len(b.exemplarBytes) + len(b.metaBytes)
 }
 

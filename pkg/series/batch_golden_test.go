@@ -17,10 +17,10 @@ import (
 	"github.com/varve-io/varve/pkg/tenant"
 )
 
-// The bytes of version 2, field by field, as docs/formats/batch.md shows them. Logs on disk have them, and processes of
+// The bytes of version 3, field by field, as docs/formats/batch.md shows them. Logs on disk have them, and processes of
 // two versions send them to each other: they may be added to, not changed.
 func TestGoldenBatch(t *testing.T) {
-	want := golden(t, "batch-v2.txt")
+	want := golden(t, "batch-v3.txt")
 	id, err := tenant.Parse("t1")
 	if err != nil {
 		t.Fatal(err)
@@ -37,12 +37,27 @@ func TestGoldenBatch(t *testing.T) {
 	})
 	b.Exemplar(7, exemplar.Exemplar{Labels: labels.FromStrings("trace_id", "ab"), Value: 1, Ts: 1_700_000_000_000, HasTs: true})
 	b.Metadata(Metadata{Family: "up", Metadata: metadata.Metadata{Type: model.MetricTypeGauge, Unit: "", Help: "Up."}})
+	b.Label(100, labels.Label{Name: "__name__", Value: "up"})
+	b.Label(101, labels.Label{Name: "a"})
+	b.DefineNumbered(9, []LabelNumber{100, 101})
+	b.DefineNumbered(10, []LabelNumber{100, 101, 5})
 	if got := b.AppendTo(nil); !bytes.Equal(got, want) {
 		t.Errorf("the batch is\n%x\nthe golden one is\n%x", got, want)
 	}
 	parsed, err := ParseBatch(want)
 	if err != nil || parsed.Stream != b.Stream() || parsed.Tenant != id {
 		t.Errorf("golden batch: %+v %v", parsed, err)
+	}
+}
+
+// Logs of version 2, which has no numbers of labels, are read, for as long as somebody may have one.
+func TestBatchOfVersion2(t *testing.T) {
+	b, err := ParseBatch(golden(t, "batch-v2.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := readAll(&b); err != nil || len(c.Definitions) != 2 || c.Floats != 2 || len(c.Histograms)+len(c.Exemplars)+len(c.Metadata) != 3 {
+		t.Errorf("%+v %v", c, err)
 	}
 }
 

@@ -25,6 +25,7 @@ type Batch struct {
 
 	header                                               []byte
 	definitions, floats, histograms, exemplars, metadata []byte
+	labels, numbered                                     []byte
 	differ                                               bool // the values of the floats are differences
 	whole                                                bool // each definition has its labels written out
 }
@@ -41,7 +42,7 @@ func ParseBatch(p []byte) (Batch, error) {
 // ParseLogged is ParseBatch for a record of a log: the values of the floats may be differences.
 func ParseLogged(p []byte) (Batch, error) {
 	var b Batch
-	if len(p) < 9 || p[0] != batchVersion && p[0] != wholeVersion {
+	if len(p) < 9 || p[0] < wholeVersion || p[0] > batchVersion {
 		return b, fmt.Errorf("%w: version or length", ErrCorrupt)
 	}
 	r := reader{p: p[1:]}
@@ -71,6 +72,10 @@ func ParseLogged(p []byte) (Batch, error) {
 		case sectionDifferences:
 			r.bad = r.bad || len(b.floats) > 0
 			b.floats, b.differ = payload, true
+		case sectionLabels:
+			b.labels = payload
+		case sectionNumbered:
+			b.numbered = payload
 		default:
 			r.bad = true
 		}
@@ -81,8 +86,8 @@ func ParseLogged(p []byte) (Batch, error) {
 	return b, nil
 }
 
-// Defines tells whether the batch defines numbers.
-func (b *Batch) Defines() bool { return len(b.definitions) > 0 }
+// Defines tells whether the batch defines numbers, of series or of labels.
+func (b *Batch) Defines() bool { return len(b.definitions)+len(b.labels)+len(b.numbered) > 0 }
 
 // columns is what a section of floats holds.
 type columns struct {

@@ -3,6 +3,8 @@ package series
 import (
 	"errors"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,6 +61,10 @@ func everything() *Builder {
 	b.Define(9, labels.FromStrings("__name__", "up", "instance", "a:1"))
 	b.Define(3, labels.FromStrings("__name__", "down", "ü", "€"))
 	b.Define(4, labels.FromStrings("__name__", "up", "ü", "€"))
+	b.Label(70_000, labels.Label{Name: "ü", Value: "€"})
+	b.Label(3, labels.Label{Name: "__name__", Value: ""})
+	b.DefineNumbered(1<<32-1, []LabelNumber{3, 70_000})
+	b.DefineNumbered(0, []LabelNumber{1<<32 - 1})
 	b.Float(9, 1000, math.Float64frombits(value.StaleNaN))
 	b.Float(3, 1000, math.Copysign(0, -1))
 	b.Histogram(9, 2000, tsdbutil.GenerateTestHistogram(5))
@@ -71,6 +77,8 @@ func everything() *Builder {
 
 type content struct {
 	Definitions map[Number]string
+	Labels      map[LabelNumber]string
+	Numbered    map[Number][]LabelNumber
 	Floats      int
 	Histograms  []HistogramSample
 	Exemplars   []exemplar.Exemplar
@@ -78,9 +86,16 @@ type content struct {
 }
 
 func readAll(b *Batch) (content, error) {
-	c := content{Definitions: map[Number]string{}}
+	c := content{Definitions: map[Number]string{}, Labels: map[LabelNumber]string{}, Numbered: map[Number][]LabelNumber{}}
 	var d Definitions
-	err := b.Definitions(&d)
+	var byNumbers NumberedDefinitions
+	err := errors.Join(b.Definitions(&d), b.Numbered(&byNumbers), b.Labels(func(k LabelNumber, l labels.Label) error {
+		c.Labels[k] = strings.Clone(l.Name) + "=" + strings.Clone(l.Value)
+		return nil
+	}))
+	for i, n := range byNumbers.Numbers {
+		c.Numbered[n] = slices.Clone(byNumbers.Labels(i))
+	}
 	for i, n := range d.Numbers {
 		var ls []labels.Label
 		for _, place := range d.Labels(i) {
@@ -112,6 +127,8 @@ func TestEverySectionComesBack(t *testing.T) {
 	}
 	want := content{
 		Definitions: map[Number]string{9: `{__name__="up", instance="a:1"}`, 3: `{__name__="down", "ü"="€"}`, 4: `{__name__="up", "ü"="€"}`},
+		Labels:      map[LabelNumber]string{70_000: "ü=€", 3: "__name__="},
+		Numbered:    map[Number][]LabelNumber{1<<32 - 1: {3, 70_000}, 0: {1<<32 - 1}},
 		Floats:      2,
 		Histograms: []HistogramSample{
 			{Number: 9, Time: 2000, H: tsdbutil.GenerateTestHistogram(5)},

@@ -131,3 +131,56 @@ func BenchmarkDefine(b *testing.B) {
 	b.ReportMetric(float64(bl.Size())/float64(len(all)), "B/series")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(all)), "ns/series")
 }
+
+func TestDefinitionsByLabelsComeBack(t *testing.T) {
+	var (
+		b    Builder
+		read NumberedDefinitions
+	)
+	number := rapid.OneOf(rapid.Uint32Range(0, 20), rapid.Uint32())
+	rapid.Check(t, func(t *rapid.T) {
+		b.Reset(StreamID{Distributor: 1}, tenant.Anonymous)
+		series := rapid.SliceOfN(rapid.SliceOfN(number, 0, 20), 0, 100).Draw(t, "labels of series")
+		for i, ls := range series {
+			var ks []LabelNumber
+			for _, k := range ls {
+				ks = append(ks, LabelNumber(k))
+			}
+			b.DefineNumbered(Number(i*i), ks)
+		}
+		batch, err := ParseBatch(b.AppendTo(nil))
+		if err == nil {
+			err = batch.Numbered(&read)
+		}
+		if err != nil || len(read.Numbers) != len(series) || batch.Defines() != (len(series) > 0) {
+			t.Fatalf("%d definitions come back, not %d: %v", len(read.Numbers), len(series), err)
+		}
+		for i, want := range series {
+			if got := read.Labels(i); fmt.Sprint(got) != fmt.Sprint(want) || read.Numbers[i] != Number(i*i) {
+				t.Fatalf("definition %d comes back as number %d with %v, not %v", i, read.Numbers[i], got, want)
+			}
+		}
+	})
+}
+
+func TestCorruptDefinitionsByLabels(t *testing.T) {
+	for _, section := range []string{
+		"\x01\x02\x03\x00",                 // three labels, one there
+		"\x01\x02\x01\x01",                 // label -1
+		"\x02\x02\x01\x00\x02\x01\x01",     // 0, and one less
+		"\x01\x02\x01\x80\x80\x80\x80\x20", // 1<<32
+		"\x01\x01\x00",                     // series -1
+		"\x01",
+	} {
+		b := Batch{numbered: []byte(section)}
+		if err := b.Numbered(&NumberedDefinitions{}); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%x: %v", section, err)
+		}
+	}
+	for _, section := range []string{"\x01\x02\x01a", "\x01\x01\x01a\x00", "\x01\x02\x05a\x00", "\x01"} {
+		b := Batch{labels: []byte(section)}
+		if err := b.Labels(func(LabelNumber, labels.Label) error { return nil }); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%x: %v", section, err)
+		}
+	}
+}

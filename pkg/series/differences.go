@@ -105,7 +105,9 @@ func (b *Batch) AppendLogged(dst []byte, c Continuity, d *Differences) ([]byte, 
 	dst = append(dst, f.numbers...)
 	dst = append(dst, f.times...)
 	dst = append(dst, d.codes...)
-	return append(dst, d.payload[:d.used]...), nil
+	dst = append(dst, d.payload[:d.used]...)
+	dst = appendPayload(dst, sectionLabels, b.labels)
+	return appendPayload(dst, sectionNumbered, b.numbered), nil
 }
 
 func appendPayload(dst []byte, kind byte, payload []byte) []byte {

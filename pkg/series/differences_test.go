@@ -6,6 +6,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"pgregory.net/rapid"
 
 	"github.com/varve-io/varve/pkg/tenant"
@@ -118,7 +119,7 @@ func TestCodesCoverAllDifferences(t *testing.T) {
 }
 
 func TestGoldenRecord(t *testing.T) {
-	want := golden(t, "record-v2.txt")
+	want := golden(t, "record-v3.txt")
 	id, err := tenant.Parse("t1")
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +129,8 @@ func TestGoldenRecord(t *testing.T) {
 	for i, v := range []float64{1, 1, 2, 0.1, 0.1} {
 		b.Float(7, 1_700_000_000_000+15_000*int64(i), v)
 	}
+	b.Label(5, labels.Label{Name: "a", Value: "bc"})
+	b.DefineNumbered(7, []LabelNumber{5})
 	if got := logged(t, b.AppendTo(nil), Continuity{Sequence: 9, Anew: true}, map[Number]uint64{}); !bytes.Equal(got, want) {
 		t.Errorf("the record is\n%x\nthe golden one is\n%x", got, want)
 	}

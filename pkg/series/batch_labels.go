@@ -1,0 +1,134 @@
+package series
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// LabelNumber stands for a label, a name with a value, within one stream. It is said once, before or in the batch that first uses it,
+// what it stands for. Numbers rise by one from 0 on, so that most are known that are still used: see LabelsKept.
+type LabelNumber uint32
+
+// LabelsKept is how many labels an owner keeps of a stream: those of the greatest numbers that were defined. A batch that
+// needs another one is refused, of kind ErrUnknownNumber.
+const LabelsKept = 1 << 14
+
+// numbered are definitions of a batch that is built, by numbers of labels. Those of a series are differences from those of the series before: series of
+// one target that are new together have most labels in common.
+type numbered struct {
+	labels     int // how many were defined, and as bytes
+	labelBytes []byte
+	lastLabel  LabelNumber
+
+	count  int
+	bytes  []byte
+	last   Number
+	before []LabelNumber
+}
+
+func (d *numbered) reset() {
+	if cap(d.labelBytes)+cap(d.bytes) > keptDefinitions && d.labels+d.count == 0 {
+		*d = numbered{}
+	}
+	*d = numbered{labelBytes: d.labelBytes[:0], bytes: d.bytes[:0], before: d.before[:0]}
+}
+
+// Label says which label a number stands for.
+func (b *Builder) Label(k LabelNumber, l labels.Label) {
+	d := &b.numbered
+	p := appendDelta(d.labelBytes, int64(k)-int64(d.lastLabel))
+	d.labelBytes = appendString(appendString(p, l.Name), l.Value)
+	d.lastLabel = k
+	d.labels++
+}
+
+// DefineNumbered says which series a number stands for: the one with these labels, in the order of their names. What they
+// stand for was said before, or is in this batch.
+func (b *Builder) DefineNumbered(n Number, ls []LabelNumber) {
+	d := &b.numbered
+	p := appendDelta(d.bytes, int64(n)-int64(d.last))
+	p = binary.AppendUvarint(p, uint64(len(ls)))
+	for i, k := range ls {
+		before := LabelNumber(0)
+		if i < len(d.before) {
+			before = d.before[i]
+		}
+		p = appendDelta(p, int64(k)-int64(before))
+	}
+	d.bytes, d.last, d.before = p, n, append(d.before[:0], ls...)
+	d.count++
+}
+
+// Labels calls f for every label that the batch gives a number. It is a view of the batch.
+func (b *Batch) Labels(f func(k LabelNumber, l labels.Label) error) error {
+	r := reader{p: b.labels}
+	last := int64(0)
+	for n := r.count(); n > 0; n-- {
+		last += r.varint()
+		name := r.bytes()
+		l := labels.Label{Name: view(name), Value: view(r.bytes())}
+		if r.bad || last < 0 || last > math.MaxUint32 {
+			return fmt.Errorf("%w: labels", ErrCorrupt)
+		}
+		if err := f(LabelNumber(last), l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NumberedDefinitions say which series numbers stand for, by numbers of labels. They are used again for other batches.
+type NumberedDefinitions struct {
+	// Numbers are those that are defined.
+	Numbers []Number
+
+	labels []LabelNumber
+	ends   []uint32 // of each number's labels
+}
+
+// Labels are those of the i-th number, in the order of their names.
+func (d *NumberedDefinitions) Labels(i int) []LabelNumber {
+	begin := uint32(0)
+	if i > 0 {
+		begin = d.ends[i-1]
+	}
+	return d.labels[begin:d.ends[i]]
+}
+
+// Reset lets go of room that few batches need.
+func (d *NumberedDefinitions) Reset() {
+	if cap(d.labels) > 4*keptPairs {
+		*d = NumberedDefinitions{}
+	}
+	d.Numbers, d.labels, d.ends = d.Numbers[:0], d.labels[:0], d.ends[:0]
+}
+
+// Numbered reads what numbers the batch defines by numbers of labels.
+func (b *Batch) Numbered(d *NumberedDefinitions) error {
+	d.Reset()
+	r := reader{p: b.numbered}
+	last, before := int64(0), []LabelNumber(nil)
+	for n := r.count(); n > 0; n-- {
+		last += r.varint()
+		begin := len(d.labels)
+		for i := range r.many(1) {
+			k := r.varint()
+			if i < len(before) {
+				k += int64(before[i])
+			}
+			if r.bad = r.bad || k < 0 || k > math.MaxUint32; r.bad {
+				break
+			}
+			d.labels = append(d.labels, LabelNumber(k))
+		}
+		if r.bad || last < 0 || last > math.MaxUint32 {
+			return fmt.Errorf("%w: definitions by labels", ErrCorrupt)
+		}
+		before = d.labels[begin:]
+		d.Numbers, d.ends = append(d.Numbers, Number(last)), append(d.ends, uint32(len(d.labels)))
+	}
+	return nil
+}
