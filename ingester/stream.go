@@ -183,7 +183,7 @@ func (s dictionary) define(b *series.Batch) error {
 	if err := b.Definitions(&s.defined); err != nil {
 		return err
 	}
-	s.lookup.Begin(s.head, s.defined.Pairs)
+	s.lookup.Begin(s.head, s.defined.Pairs, nil)
 	defer s.lookup.Reset()
 	for i, n := range s.defined.Numbers {
 		if n >= maxNumber {

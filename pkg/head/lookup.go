@@ -20,15 +20,33 @@ type Lookup struct {
 // keptPlaces is how many places are kept for other labels.
 const keptPlaces = 4096
 
-// Begin looks the labels up of which series will be made. They may be views of a buffer that stays until Reset.
-func (l *Lookup) Begin(h *Head, all []labels.Label) {
+// Begin looks the labels up of which series will be made. They may be views of a buffer that stays until Reset. The numbers that are
+// known already spare that: known has for each label what Number gave for an equal one of the same head, or 0; it may be nil. Of a label
+// whose number the head has, nothing else is looked at, so a number of another label or head makes series of wrong labels.
+func (l *Lookup) Begin(h *Head, all []labels.Label, known []uint32) {
 	l.Reset()
 	l.head, l.labels = h, all
 	if cap(l.places) < len(all) {
 		l.places = make([]place, len(all))
 	}
 	l.places = l.places[:len(all)]
-	h.index.locate(l.places, all)
+	h.index.locate(l.places, all, known)
+}
+
+// Number stands for label i of Begin in this head, for good. It is 0 if there was no series with that label yet when Begin was called,
+// and Series has given none since.
+func (l *Lookup) Number(i int) uint32 { return l.places[i].pair }
+
+// Label is what a number of Lookup.Number stands for, in strings that the head keeps, too; they may outlive it. It is empty if the head
+// has no such number.
+func (h *Head) Label(number uint32) labels.Label {
+	p := &h.index
+	p.mtx.RLock()
+	defer p.mtx.RUnlock()
+	if number == 0 || uint64(number) > uint64(len(p.pairs)) {
+		return labels.Label{}
+	}
+	return p.pairs[number-1].Label
 }
 
 // Reset lets go of the head and of the labels.
@@ -51,8 +69,8 @@ func (l *Lookup) Series(places, soon []uint32) (s *Series, created bool, err err
 	known := true
 	for _, n := range places {
 		at := &l.places[n]
-		known = (at.pair != nil || at.locate(p, &l.labels[n])) && known
-		p.at = append(p.at, at.pair)
+		known = (at.pair != 0 || at.locate(p, &l.labels[n])) && known
+		p.at = append(p.at, at.pair-1)
 	}
 	if known {
 		if s := p.find(p.hash()); s != nil {
@@ -63,13 +81,19 @@ func (l *Lookup) Series(places, soon []uint32) (s *Series, created bool, err err
 		return nil, false, err
 	}
 	if !known {
-		for i, n := range places {
-			if p.at[i] == nil {
-				p.at[i] = l.places[n].make(p, &l.labels[n], strings.Clone)
-			}
-		}
+		l.make(p, places)
 	}
 	return p.add(l.head), true, nil
+}
+
+// make makes the pairs that are missing.
+func (l *Lookup) make(p *postings, places []uint32) {
+	for i, n := range places {
+		if p.at[i] == missing {
+			l.places[n].make(p, &l.labels[n], strings.Clone)
+			p.at[i] = l.places[n].pair - 1
+		}
+	}
 }
 
 // expect asks for the memory where a series is looked for, if its labels are known.
@@ -77,10 +101,10 @@ func (l *Lookup) expect(p *postings, places []uint32) {
 	p.at = p.at[:0]
 	for _, n := range places {
 		pair := l.places[n].pair
-		if pair == nil {
+		if pair == 0 {
 			return
 		}
-		p.at = append(p.at, pair)
+		p.at = append(p.at, pair-1)
 	}
 	hash := p.hash()
 	if p.young.expect(hash); !p.isYoung() {
@@ -90,41 +114,55 @@ func (l *Lookup) expect(p *postings, places []uint32) {
 
 // locate looks for the pairs of labels, step by step for several at a time: a step needs what the one before brings from memory, and
 // so memory is waited for once, not for each label.
-func (p *postings) locate(at []place, all []labels.Label) {
+func (p *postings) locate(at []place, all []labels.Label, known []uint32) {
 	p.mtx.RLock()
 	defer p.mtx.RUnlock()
-	for len(all) > 0 {
-		n := min(atOnce, len(all))
-		p.locateSome(at[:n], all[:n])
-		at, all = at[n:], all[n:]
+	var unknown [atOnce]uint32
+	n := 0
+	for i := range all {
+		if i < len(known) && known[i] != 0 && uint64(known[i]) <= uint64(len(p.pairs)) {
+			at[i].pair = known[i]
+			continue
+		}
+		if unknown[n], n = uint32(i), n+1; n == atOnce {
+			p.locateSome(at, all, unknown[:])
+			n = 0
+		}
 	}
+	p.locateSome(at, all, unknown[:n])
 }
 
 const atOnce = 32
 
-func (p *postings) locateSome(at []place, all []labels.Label) {
+// locateSome looks for the pairs of the labels that are given by their places.
+func (p *postings) locateSome(at []place, all []labels.Label, some []uint32) {
 	var candidates [atOnce]uint32
-	for i := range at {
+	var found [atOnce]*pair
+	for _, i := range some {
 		at[i].name, at[i].hash = p.names[all[i].Name], p.hashOf(all[i].Value)
 	}
-	for i := range at {
+	for k, i := range some {
 		if n := at[i].name; n != nil {
-			candidates[i] = n.table.first(at[i].hash)
+			candidates[k] = n.table.first(at[i].hash)
 		}
 	}
-	for i := range at {
-		if c := candidates[i]; c != 0 {
-			at[i].pair = at[i].name.pairs[c-1]
+	for k, i := range some {
+		if c := candidates[k]; c != 0 {
+			found[k] = at[i].name.pairs[c-1]
 		}
 	}
-	for i := range at {
-		if pair := at[i].pair; pair != nil {
+	for k := range some {
+		if pair := found[k]; pair != nil {
 			prefetch.Line(unsafe.Pointer(unsafe.StringData(pair.Value)))
 		}
 	}
-	for i := range at {
-		if pair := at[i].pair; pair != nil && pair.Value != all[i].Value {
-			at[i].pair = at[i].name.find(at[i].hash, all[i].Value)
+	for k, i := range some {
+		pair := found[k]
+		if pair != nil && pair.Value != all[i].Value {
+			pair = at[i].name.find(at[i].hash, all[i].Value)
+		}
+		if pair != nil {
+			at[i].pair = pair.number + 1
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package head
 
 import (
+	"context"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"testing"
@@ -11,11 +13,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What a lookup finds and makes is what Series does, label by label.
+// What a lookup finds and makes is what Series does, label by label, whichever of the labels' numbers are known.
 func TestLookup(t *testing.T) {
 	var l Lookup // used again
 	rapid.Check(t, func(t *rapid.T) {
-		h, known := New(Options{}), map[string]*Series{}
+		h, byText := New(Options{}), New(Options{})
+		known, numbers := map[string]*Series{}, map[labels.Label]uint32{}
 		text := rapid.SampledFrom([]string{"a", "b", "c", "ab", "bc"})
 		for range rapid.IntRange(1, 5).Draw(t, "batches") {
 			all := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) labels.Label {
@@ -24,7 +27,7 @@ func TestLookup(t *testing.T) {
 			if rapid.Bool().Draw(t, "listed") {
 				h.index.listAll()
 			}
-			l.Begin(h, all)
+			l.Begin(h, all, drawNumbers(t, numbers, all))
 			for range rapid.IntRange(0, 20).Draw(t, "series") {
 				places, ls := drawPlaces(t, all)
 				soon, _ := drawPlaces(t, all)
@@ -37,13 +40,57 @@ func TestLookup(t *testing.T) {
 					t.Fatalf("%s: not what Series finds: created %v, %v", ls, created, err)
 				}
 				known[ls.String()] = s
+				byText.Series(ls)
 			}
+			checkNumbers(t, h, byText, &l, numbers)
 			l.Reset()
 		}
 		if h.NumSeries() != len(known) {
 			t.Fatalf("%d series, not %d", h.NumSeries(), len(known))
 		}
 	})
+}
+
+// drawNumbers draws which of the numbers that labels have are known, and some that no label can have.
+func drawNumbers(t *rapid.T, numbers map[labels.Label]uint32, all []labels.Label) []uint32 {
+	known := make([]uint32, rapid.SampledFrom([]int{0, len(all) / 2, len(all)}).Draw(t, "known"))
+	for i := range known {
+		known[i] = rapid.SampledFrom([]uint32{numbers[all[i]], numbers[all[i]], 0, 1000, math.MaxUint32}).Draw(t, "number")
+	}
+	return known
+}
+
+// checkNumbers checks that the numbers that a lookup gives don't change and stand for its labels, and that what a head has by numbers is
+// what it has by text.
+func checkNumbers(t *rapid.T, h, byText *Head, l *Lookup, numbers map[labels.Label]uint32) {
+	for i, label := range l.labels {
+		n := l.Number(i)
+		if n != 0 && numbers[label] == 0 {
+			numbers[label] = n
+		}
+		if numbers[label] != n && n != 0 || n != 0 && h.Label(n) != label {
+			t.Fatalf("%v has number %d, which stands for %v, and had %d", label, n, h.Label(n), numbers[label])
+		}
+	}
+	if len(h.index.allPairs()) != len(numbers) {
+		t.Fatalf("%d labels are in the head, %d have numbers", len(h.index.allPairs()), len(numbers))
+	}
+	if got, want := contents(t, h), contents(t, byText); !slices.Equal(got, want) {
+		t.Fatalf("by numbers the index has %q, by text %q", got, want)
+	}
+}
+
+// contents are the names, the values, and the series of each value in an index.
+func contents(t *rapid.T, h *Head) (all []string) {
+	for _, name := range h.index.labelNames() {
+		for _, value := range h.index.labelValues(name) {
+			all = append(all, name+"="+value)
+			for p := h.index.union(context.Background(), h.index.withValues(name, []string{value})); p.Next(); {
+				all = append(all, h.index.all()[p.At()-1].Labels().String())
+			}
+		}
+	}
+	return all
 }
 
 // drawPlaces draws a series of some of the labels.
@@ -99,12 +146,60 @@ func TestManySeries(t *testing.T) {
 	check(n)
 }
 
+// A label whose number is known is not looked at, and has the same series as by its text. That holds after Seal, too.
+func TestKnownNumbers(t *testing.T) {
+	h := New(Options{})
+	want, _, _ := h.Series(labels.FromStrings("a", "1", "b", "2"))
+	var l Lookup
+	l.Begin(h, []labels.Label{{Name: "b", Value: "2"}, {Name: "a", Value: "1"}, {Name: "c", Value: "3"}}, nil)
+	b, a := l.Number(0), l.Number(1)
+	if none := l.Number(2); a == 0 || b == 0 || none != 0 || h.Label(none) != (labels.Label{}) || h.Label(math.MaxUint32) != (labels.Label{}) {
+		t.Fatalf("numbers are %d, %d, %d", b, a, none)
+	}
+	if s, created, err := l.Series([]uint32{1, 0, 2}, nil); !created || err != nil || s.Labels().String() != `{a="1", b="2", c="3"}` {
+		t.Fatalf("made %v, %v, %v", s, created, err)
+	}
+	c := l.Number(2)
+	h.Seal()
+	l.Begin(h, []labels.Label{{}, {}, {Name: "b", Value: "2"}}, []uint32{a, c})
+	if s, created, err := l.Series([]uint32{0, 2}, nil); s != want || created || err != nil {
+		t.Errorf("found %v, %v, %v", s, created, err)
+	}
+	if _, _, err := l.Series([]uint32{0, 1}, nil); !errors.Is(err, ErrSealed) {
+		t.Errorf("a new series: %v", err)
+	}
+}
+
+// A number that the head doesn't have, because it is another's, is as good as none.
+func TestNumbersOfALargerHead(t *testing.T) {
+	h, larger := New(Options{}), New(Options{})
+	for i := range 10 {
+		larger.Series(labels.FromStrings("a", strconv.Itoa(i)))
+	}
+	var l Lookup
+	all := []labels.Label{{Name: "a", Value: "9"}, {Name: "a", Value: "8"}}
+	l.Begin(larger, all, nil)
+	known := []uint32{l.Number(0), l.Number(1)}
+	for range 2 {
+		l.Begin(h, all, known)
+		if s, _, err := l.Series([]uint32{0}, []uint32{1}); err != nil || !labels.Equal(s.Labels(), labels.FromStrings("a", "9")) {
+			t.Fatalf("made %v, %v", s, err)
+		}
+		if n := l.Number(0); n != 1 || h.Label(n) != all[0] {
+			t.Fatalf("its label is number %d, %v", n, h.Label(n))
+		}
+	}
+	if n := h.NumSeries(); n != 1 {
+		t.Errorf("%d series", n)
+	}
+}
+
 func TestLookupInASealedHead(t *testing.T) {
 	h := New(Options{})
 	known, _, _ := h.Series(labels.FromStrings("a", "1"))
 	h.Seal()
 	var l Lookup
-	l.Begin(h, []labels.Label{{Name: "a", Value: "1"}, {Name: "a", Value: "2"}})
+	l.Begin(h, []labels.Label{{Name: "a", Value: "1"}, {Name: "a", Value: "2"}}, nil)
 	if s, created, err := l.Series([]uint32{0}, nil); s != known || created || err != nil {
 		t.Errorf("a known series: created %v, %v", created, err)
 	}

@@ -103,7 +103,7 @@ func (ps pairs) compare(a, b *Series) int {
 // which spares looking them up.
 type place struct {
 	name *name
-	pair *pair  // nil if there is none yet
+	pair uint32 // its number + 1; 0 if there is none yet
 	hash uint32 // of the value, if it was looked up
 }
 
@@ -111,30 +111,36 @@ type place struct {
 // order, so what followed the pair before is likely to follow it again.
 func (at *place) locate(p *postings, l *labels.Label) bool {
 	if at.name == nil || at.name.text != l.Name {
-		at.name, at.pair = p.names[l.Name], nil
+		at.name, at.pair = p.names[l.Name], 0
 	}
-	before := at.pair
-	if before != nil {
+	var before *pair
+	if at.pair != 0 {
+		before = p.pairs[at.pair-1]
 		if before.Value == l.Value {
 			return true
 		}
 		if next := before.after; next != nil && next.Value == l.Value {
-			at.pair = next
+			at.pair = next.number + 1
 			return true
 		}
 	}
-	at.pair, at.hash = nil, p.hashOf(l.Value)
-	if at.name != nil {
-		at.pair = at.name.find(at.hash, l.Value)
+	at.pair, at.hash = 0, p.hashOf(l.Value)
+	if at.name == nil {
+		return false
 	}
-	if before != nil && at.pair != nil {
-		before.after = at.pair
+	found := at.name.find(at.hash, l.Value)
+	if found == nil {
+		return false
 	}
-	return at.pair != nil
+	if before != nil {
+		before.after = found
+	}
+	at.pair = found.number + 1
+	return true
 }
 
-// make makes the pair; keep gives the strings that the head may keep.
-func (at *place) make(p *postings, l *labels.Label, keep func(string) string) *pair {
+// make makes the pair, if the series doesn't have the label twice; keep gives the strings that the head may keep.
+func (at *place) make(p *postings, l *labels.Label, keep func(string) string) {
 	if at.name = p.names[l.Name]; at.name == nil {
 		if p.names == nil {
 			p.names = map[string]*name{}
@@ -142,14 +148,14 @@ func (at *place) make(p *postings, l *labels.Label, keep func(string) string) *p
 		at.name = &name{text: keep(l.Name)}
 		p.names[at.name.text] = at.name
 	}
-	if at.pair = at.name.find(at.hash, l.Value); at.pair != nil { // the series has the label twice
-		return at.pair
+	made := at.name.find(at.hash, l.Value)
+	if made == nil {
+		made = &pair{Label: labels.Label{Name: at.name.text, Value: keep(l.Value)}, number: uint32(len(p.pairs))}
+		at.name.add(at.hash, made)
+		p.pairs, p.lists = append(p.pairs, made), append(p.lists, refs{})
+		p.texts += int64(len(l.Value))
 	}
-	at.pair = &pair{Label: labels.Label{Name: at.name.text, Value: keep(l.Value)}, number: uint32(len(p.pairs))}
-	at.name.add(at.hash, at.pair)
-	p.pairs, p.lists = append(p.pairs, at.pair), append(p.lists, refs{})
-	p.texts += int64(len(l.Value))
-	return at.pair
+	at.pair = made.number + 1
 }
 
 func (p *postings) hashOf(value string) uint32 { return uint32(maphash.String(p.seed, value)) }

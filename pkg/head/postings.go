@@ -37,7 +37,7 @@ type postings struct {
 	used    int      // so many of it are taken
 	spare   []Series // for those to come
 	places  []place  // where the labels of the series before were found
-	at      []*pair  // of the series that is looked for; nil where there is none yet
+	at      []uint32 // numbers of the pairs of the series that is looked for; missing where there is none yet
 	scratch []labels.Label
 
 	texts   int64 // bytes of the values
@@ -75,7 +75,7 @@ func (p *postings) get(h *Head, ls []labels.Label, keep func(string) string) (s 
 	known := true
 	for i := range ls {
 		known = p.places[i].locate(p, &ls[i]) && known
-		p.at = append(p.at, p.places[i].pair)
+		p.at = append(p.at, p.places[i].pair-1)
 	}
 	if known {
 		if s := p.find(p.hash()); s != nil {
@@ -86,12 +86,16 @@ func (p *postings) get(h *Head, ls []labels.Label, keep func(string) string) (s 
 		return nil, false, err
 	}
 	for i := range ls {
-		if p.at[i] == nil {
-			p.at[i] = p.places[i].make(p, &ls[i], keep)
+		if p.at[i] == missing {
+			p.places[i].make(p, &ls[i], keep)
+			p.at[i] = p.places[i].pair - 1
 		}
 	}
 	return p.add(h), true, nil
 }
+
+// missing is in the place of the number of a pair that there isn't yet. No pair has that number.
+const missing = math.MaxUint32
 
 // room tells why no series of so many labels can be made, if none can.
 func (p *postings) room(h *Head, labels int) error {
@@ -118,8 +122,8 @@ func (p *postings) find(hash uint32) *Series {
 
 // isYoung tells whether a series with the pairs at can't be in the lists.
 func (p *postings) isYoung() bool {
-	for _, pair := range p.at {
-		if pair.number >= p.settled {
+	for _, n := range p.at {
+		if n >= p.settled {
 			return true
 		}
 	}
@@ -128,24 +132,15 @@ func (p *postings) isYoung() bool {
 
 func (p *postings) findIn(t *table, hash uint32) (ref uint32) {
 	return t.find(hash, func(ref uint32) bool {
-		numbers := p.series[ref-1].numbers()
-		if len(numbers) != len(p.at) {
-			return false
-		}
-		for i, pair := range p.at {
-			if numbers[i] != pair.number {
-				return false
-			}
-		}
-		return true
+		return slices.Equal(p.series[ref-1].numbers(), p.at)
 	})
 }
 
 // hash is a hash of the numbers of the pairs at. The salt keeps it from being guessed.
 func (p *postings) hash() uint32 {
 	h := p.salt
-	for _, pair := range p.at {
-		hi, lo := bits.Mul64(h^uint64(pair.number), 0x9e3779b97f4a7c15)
+	for _, n := range p.at {
+		hi, lo := bits.Mul64(h^uint64(n), 0x9e3779b97f4a7c15)
 		h = (hi ^ lo) + p.salt
 	}
 	return uint32(h >> 32)
@@ -158,10 +153,7 @@ func (p *postings) add(h *Head) *Series {
 	p.series = append(p.series, s)
 	s.ref, s.labels = uint32(len(p.series)), uint16(len(p.at))
 	p.place(s)
-	numbers := s.numbers()
-	for i, pair := range p.at {
-		numbers[i] = pair.number
-	}
+	copy(s.numbers(), p.at)
 	if len(p.series)-p.listed >= unlisted {
 		p.list()
 		p.young.empty()

@@ -42,7 +42,7 @@ func appendString(dst []byte, s string) []byte {
 func (h *Head) RestoreSeries(p []byte) ([]*Series, error) {
 	d := decoder{p: p}
 	var made []*Series
-	var known []*pair
+	var known []uint32
 	x := &h.index
 	x.mtx.Lock()
 	defer x.mtx.Unlock()
@@ -76,12 +76,12 @@ func (h *Head) RestoreSeries(p []byte) ([]*Series, error) {
 	return made, err
 }
 
-// pair reads a label, and finds or makes its pair.
-func (d *decoder) pair(x *postings) *pair {
+// pair reads a label, and finds or makes its pair. It gives the pair's number.
+func (d *decoder) pair(x *postings) uint32 {
 	l := labels.Label{Name: d.text(), Value: d.text()}
 	var at place
 	if !d.bad && !at.locate(x, &l) {
 		at.make(x, &l, strings.Clone)
 	}
-	return at.pair
+	return at.pair - 1
 }
