@@ -16,7 +16,7 @@ import (
 func (s *stream) copy() *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &stream{id: s.id, term: s.term, round: s.round, next: s.next, refs: s.refs.copy(), tenants: maps.Clone(s.tenants)}
+	return &stream{id: s.id, term: s.term, round: s.round, next: s.next, refs: s.refs.copy(), labels: learned{all: slices.Clone(s.labels.all)}, tenants: maps.Clone(s.tenants)}
 }
 
 // refBytes is about what a number takes in a snapshot.
@@ -44,7 +44,24 @@ func writeStream(w *frameWriter, st *stream) error {
 		p = binary.AppendUvarint(p, uint64(r.series.Ref()))
 		p = binary.LittleEndian.AppendUint64(p, r.last)
 	}
-	return w.write(frameStream, p, true)
+	if err := w.write(frameStream, p, true); err != nil {
+		return err
+	}
+	return writeLabels(w, st)
+}
+
+// writeLabels writes the stream's labels, as a record of one of its tenants.
+func writeLabels(w *frameWriter, st *stream) error {
+	var b series.Builder
+	for id := range st.tenants {
+		b.Reset(st.id, id)
+		break
+	}
+	st.labels.each(st.round, b.Label)
+	if b.Empty() {
+		return nil
+	}
+	return w.write(frameRecord, b.AppendTo(nil), true)
 }
 
 // readStream is the reverse; the series are those of the snapshot.

@@ -29,6 +29,7 @@ type stream struct {
 	term    wal.Term
 	round   uint32 // counts terms; a reference of an older round must be looked up and logged again
 	refs    refs
+	labels  learned
 	tenants map[tenant.ID]uint32 // of the series; a reference has only the number
 	used    time.Time
 	scratch series.Builder
@@ -180,11 +181,13 @@ func (s dictionary) define(b *series.Batch) error {
 		return nil
 	}
 	defer s.defined.Reset()
-	if err := b.Definitions(&s.defined); err != nil {
+	known, err := s.read(b)
+	if err != nil {
 		return err
 	}
-	s.lookup.Begin(s.head, s.defined.Pairs, nil)
+	s.lookup.Begin(s.head, s.defined.Pairs, known)
 	defer s.lookup.Reset()
+	defer s.remember()
 	for i, n := range s.defined.Numbers {
 		if n >= maxNumber {
 			return fmt.Errorf("%w: number %d", series.ErrCorrupt, n)

@@ -80,55 +80,34 @@ func (b *Batch) Labels(f func(k LabelNumber, l labels.Label) error) error {
 	return nil
 }
 
-// NumberedDefinitions say which series numbers stand for, by numbers of labels. They are used again for other batches.
-type NumberedDefinitions struct {
-	// Numbers are those that are defined.
-	Numbers []Number
-
-	labels []LabelNumber
-	ends   []uint32 // of each number's labels
-}
-
-// Labels are those of the i-th number, in the order of their names.
-func (d *NumberedDefinitions) Labels(i int) []LabelNumber {
-	begin := uint32(0)
-	if i > 0 {
-		begin = d.ends[i-1]
-	}
-	return d.labels[begin:d.ends[i]]
-}
-
-// Reset lets go of room that few batches need.
-func (d *NumberedDefinitions) Reset() {
-	if cap(d.labels) > 4*keptPairs {
-		*d = NumberedDefinitions{}
-	}
-	d.Numbers, d.labels, d.ends = d.Numbers[:0], d.labels[:0], d.ends[:0]
-}
-
-// Numbered reads what numbers the batch defines by numbers of labels.
-func (b *Batch) Numbered(d *NumberedDefinitions) error {
-	d.Reset()
+// Numbered adds what numbers the batch defines by numbers of labels to d; place gives the place in d.Pairs of each label, to
+// which it may add it.
+func (b *Batch) Numbered(d *Definitions, place func(LabelNumber) (uint32, error)) error {
 	r := reader{p: b.numbered}
-	last, before := int64(0), []LabelNumber(nil)
+	last, before, now := int64(0), d.before[:0], d.now[:0]
 	for n := r.count(); n > 0; n-- {
 		last += r.varint()
-		begin := len(d.labels)
+		now = now[:0]
 		for i := range r.many(1) {
 			k := r.varint()
 			if i < len(before) {
 				k += int64(before[i])
 			}
-			if r.bad = r.bad || k < 0 || k > math.MaxUint32; r.bad {
-				break
+			if r.bad || k < 0 || k > math.MaxUint32 {
+				return fmt.Errorf("%w: definitions by labels", ErrCorrupt)
 			}
-			d.labels = append(d.labels, LabelNumber(k))
+			at, err := place(LabelNumber(k))
+			if err != nil {
+				return err
+			}
+			d.places, now = append(d.places, at), append(now, LabelNumber(k))
 		}
 		if r.bad || last < 0 || last > math.MaxUint32 {
 			return fmt.Errorf("%w: definitions by labels", ErrCorrupt)
 		}
-		before = d.labels[begin:]
-		d.Numbers, d.ends = append(d.Numbers, Number(last)), append(d.ends, uint32(len(d.labels)))
+		d.Numbers, d.ends = append(d.Numbers, Number(last)), append(d.ends, uint32(len(d.places)))
+		before, now = now, before
 	}
+	d.before, d.now = before, now
 	return nil
 }

@@ -3,7 +3,6 @@ package series
 import (
 	"errors"
 	"math"
-	"slices"
 	"strings"
 	"testing"
 
@@ -88,13 +87,17 @@ type content struct {
 func readAll(b *Batch) (content, error) {
 	c := content{Definitions: map[Number]string{}, Labels: map[LabelNumber]string{}, Numbered: map[Number][]LabelNumber{}}
 	var d Definitions
-	var byNumbers NumberedDefinitions
-	err := errors.Join(b.Definitions(&d), b.Numbered(&byNumbers), b.Labels(func(k LabelNumber, l labels.Label) error {
+	var byNumbers Definitions
+	var ks []LabelNumber
+	place := func(k LabelNumber) (uint32, error) { ks = append(ks, k); return uint32(len(ks) - 1), nil }
+	err := errors.Join(b.Definitions(&d), b.Numbered(&byNumbers, place), b.Labels(func(k LabelNumber, l labels.Label) error {
 		c.Labels[k] = strings.Clone(l.Name) + "=" + strings.Clone(l.Value)
 		return nil
 	}))
 	for i, n := range byNumbers.Numbers {
-		c.Numbered[n] = slices.Clone(byNumbers.Labels(i))
+		for _, at := range byNumbers.Labels(i) {
+			c.Numbered[n] = append(c.Numbered[n], ks[at])
+		}
 	}
 	for i, n := range d.Numbers {
 		var ls []labels.Label

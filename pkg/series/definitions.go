@@ -141,6 +141,8 @@ type Definitions struct {
 
 	places []uint32
 	ends   []uint32 // of each number's places
+
+	before, now []LabelNumber // room
 }
 
 // Labels are the labels of the i-th number: places in Pairs, sorted by the labels' names.
