@@ -102,10 +102,12 @@ func (x *xor) put(b uint64, n uint) {
 		return
 	}
 	rest := n - free
-	if cap(x.buf)-len(x.buf) < 8 {
+	end := len(x.buf)
+	if cap(x.buf)-end < 8 {
 		x.grow()
 	}
-	x.buf = binary.BigEndian.AppendUint64(x.buf, x.word|b>>rest)
+	x.buf = x.buf[:end+8] // stores no pointer, which would cost more while garbage is collected
+	binary.BigEndian.PutUint64(x.buf[end:], x.word|b>>rest)
 	x.word, x.used = b<<(64-rest), uint8(rest)
 }
 

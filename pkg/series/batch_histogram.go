@@ -97,7 +97,7 @@ func appendSpans(dst []byte, spans []histogram.Span) []byte {
 // many is a count of things of at least size bytes each: nil slices stay nil, and memory stays within the batch's.
 func (r *reader) many(size int) int {
 	n := r.uvarint()
-	if n > uint64(len(r.p)/size) {
+	if n > uint64(r.left()/size) {
 		r.fail()
 		return 0
 	}

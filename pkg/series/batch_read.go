@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"unsafe"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -53,8 +52,8 @@ func ParseLogged(p []byte) (Batch, error) {
 	if r.bad || err != nil {
 		return b, fmt.Errorf("%w: header", ErrCorrupt)
 	}
-	b.Tenant, b.header, b.whole = id, p[:len(p)-len(r.p)], p[0] == wholeVersion
-	for len(r.p) > 0 {
+	b.Tenant, b.header, b.whole = id, p[:len(p)-r.left()], p[0] == wholeVersion
+	for r.left() > 0 {
 		kind := r.byte()
 		payload := r.bytes()
 		switch kind {
@@ -107,11 +106,12 @@ func (b *Batch) columns() (c columns, ok bool) {
 		c.continuity = r.uvarint()
 	}
 	nn, nt := r.uvarint(), r.uvarint()
-	size := uint64(len(r.p))
+	rest := r.p[r.at:]
+	size := uint64(len(rest))
 	if r.bad || nn > size || nt > size-nn {
 		return columns{}, false
 	}
-	c.numbers, c.times, c.values = r.p[:nn], r.p[nn:nn+nt], r.p[nn+nt:]
+	c.numbers, c.times, c.values = rest[:nn], rest[nn:nn+nt], rest[nn+nt:]
 	return c, b.differ || uint64(c.count)*8 == size-nn-nt
 }
 
@@ -132,7 +132,7 @@ func (b *Batch) Floats() FloatIterator {
 // FloatIterator walks over the float samples of a batch.
 type FloatIterator struct {
 	numbers, times reader
-	values         []byte
+	values         []byte // 8 of each sample; those of the samples that are left end it
 	differences    differenceReader
 	left           int
 	number, t      int64
@@ -150,22 +150,9 @@ func (it *FloatIterator) Next() (n Number, t int64, v float64, ok bool) {
 
 // NextBits is Next with the value's bits; in a record with differences, with the difference.
 func (it *FloatIterator) NextBits() (n Number, t int64, bits uint64, ok bool) {
-	if it.left == 0 || it.bad {
-		return 0, 0, 0, false
-	}
-	it.left--
-	it.number += it.numbers.varint()
-	it.t += it.times.varint()
-	if it.numbers.bad || it.times.bad || it.number < 0 || it.number > math.MaxUint32 {
-		it.bad = true
-		return 0, 0, 0, false
-	}
-	if it.differ {
-		return Number(it.number), it.t, it.differences.next(), true
-	}
-	bits = binary.LittleEndian.Uint64(it.values)
-	it.values = it.values[8:]
-	return Number(it.number), it.t, bits, true
+	var one [1]FloatBits
+	ok = it.Fill(one[:]) == 1
+	return one[0].Number, one[0].Time, one[0].Bits, ok
 }
 
 // FloatBits is a float sample with the value's bits; in a record with differences, with the difference.
@@ -175,17 +162,52 @@ type FloatBits struct {
 	Bits   uint64
 }
 
-// Fill reads the next samples, and says how many: fewer than dst has room for at the end, or where the batch is corrupt.
+// Fill reads the next samples, and says how many: fewer than dst has room for at the end, or where the batch is corrupt. Many at
+// once take less time than one by one.
 func (it *FloatIterator) Fill(dst []FloatBits) int {
+	if it.bad {
+		return 0
+	}
 	dst = dst[:min(len(dst), it.left)]
+	n := it.fillNumbers(dst)
+	n = it.fillTimes(dst[:n])
+	it.fillBits(dst[:n])
+	it.left -= n
+	it.bad = n < len(dst)
+	return n
+}
+
+func (it *FloatIterator) fillNumbers(dst []FloatBits) int {
+	dst = dst[:it.numbers.sums(it.number, dst)]
 	for i := range dst {
 		f := &dst[i]
-		var ok bool
-		if f.Number, f.Time, f.Bits, ok = it.NextBits(); !ok {
+		if it.number = f.Time; uint64(f.Time) > math.MaxUint32 {
 			return i
 		}
+		f.Number = Number(f.Time)
 	}
 	return len(dst)
+}
+
+func (it *FloatIterator) fillTimes(dst []FloatBits) int {
+	n := it.times.sums(it.t, dst)
+	if n > 0 {
+		it.t = dst[n-1].Time
+	}
+	return n
+}
+
+func (it *FloatIterator) fillBits(dst []FloatBits) {
+	if it.differ {
+		for i := range dst {
+			dst[i].Bits = it.differences.next()
+		}
+		return
+	}
+	values := it.values[len(it.values)-8*it.left:]
+	for i := range dst {
+		dst[i].Bits = binary.LittleEndian.Uint64(values[8*i:])
+	}
 }
 
 // Err tells of a corrupt section, after Next said false.
@@ -254,115 +276,3 @@ func (b *Batch) Metadata(f func(Metadata) error) error {
 	}
 	return nil
 }
-
-// reader takes fields off the front of p. After a field that isn't there, bad stays set and every field is zero.
-type reader struct {
-	p   []byte
-	bad bool
-}
-
-func (r *reader) fail() { r.bad, r.p = true, nil }
-
-func (r *reader) byte() byte {
-	if len(r.p) == 0 {
-		r.fail()
-		return 0
-	}
-	b := r.p[0]
-	r.p = r.p[1:]
-	return b
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.p)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.p = r.p[n:]
-	return v
-}
-
-func (r *reader) varint() int64 {
-	if len(r.p) > 0 && r.p[0] < 0x80 {
-		z := r.p[0]
-		r.p = r.p[1:]
-		return int64(z>>1) ^ -int64(z&1)
-	}
-	v, n := binary.Varint(r.p)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.p = r.p[n:]
-	return v
-}
-
-func (r *reader) fixed64() uint64 {
-	if len(r.p) < 8 {
-		r.fail()
-		return 0
-	}
-	v := binary.LittleEndian.Uint64(r.p)
-	r.p = r.p[8:]
-	return v
-}
-
-func (r *reader) float() float64 { return math.Float64frombits(r.fixed64()) }
-
-func (r *reader) bytes() []byte {
-	n := r.uvarint()
-	if n > uint64(len(r.p)) {
-		r.fail()
-		return nil
-	}
-	b := r.p[:n]
-	r.p = r.p[n:]
-	return b
-}
-
-// count is the number of things that follow; each takes a byte at least, so it is bounded by what is there.
-func (r *reader) count() int {
-	if len(r.p) == 0 {
-		return 0
-	}
-	n := r.uvarint()
-	if n > uint64(len(r.p)) {
-		r.fail()
-		return 1 // the caller's first field then fails and says so
-	}
-	return int(n)
-}
-
-func (r *reader) number() Number {
-	v := r.uvarint()
-	if v > math.MaxUint32 {
-		r.fail()
-	}
-	return Number(v)
-}
-
-// labelViews appends labels to dst that are views.
-func (r *reader) labelViews(dst []labels.Label) []labels.Label {
-	for n := r.many(2); n > 0 && !r.bad; n-- {
-		name := r.bytes()
-		dst = append(dst, labels.Label{Name: view(name), Value: view(r.bytes())})
-	}
-	return dst
-}
-
-// labels are a copy.
-func (r *reader) labels(b *labels.ScratchBuilder) labels.Labels {
-	b.Reset()
-	b.SetUnsafeAdd(true) // the strings live until Labels copies them
-	for _, l := range r.labelViews(nil) {
-		b.Add(l.Name, l.Value)
-	}
-	if r.bad {
-		return labels.EmptyLabels()
-	}
-	return b.Labels()
-}
-
-// view is the bytes as a string without a copy: they must not change while it is used.
-func view(p []byte) string { return unsafe.String(unsafe.SliceData(p), len(p)) }

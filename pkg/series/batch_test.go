@@ -3,6 +3,8 @@ package series
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,16 +166,70 @@ func FuzzBatch(f *testing.F) {
 	})
 }
 
-func BenchmarkBuilder(b *testing.B) {
-	var bl Builder
-	var out []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		bl.Reset(StreamID{Distributor: 1}, tenant.Anonymous)
-		for n := range Number(2000) {
-			bl.Float(n, 1_700_000_000_000, float64(n))
-		}
-		out = bl.AppendTo(out[:0])
+// numberings are the numbers of series in the order in which they were new, and of those that come and go: anywhere, and some behind others.
+// A processor learns what is repeated soon, so there are many.
+func numberings() map[string][]Number {
+	all := map[string][]Number{}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range benchBatches * benchFloats {
+		all["order"] = append(all["order"], Number(i))
+		all["churn"] = append(all["churn"], Number(r.IntN(700_000)))
+		all["mixed"] = append(all["mixed"], Number(r.IntN(1<<20)>>r.IntN(20)))
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/sample")
+	return all
+}
+
+const (
+	benchBatches = 50
+	benchFloats  = 2000
+)
+
+func benchBatch(bl *Builder, numbers []Number) {
+	bl.Reset(StreamID{Distributor: 1}, tenant.Anonymous)
+	for _, n := range numbers {
+		bl.Float(n, 1_700_000_000_000, float64(n))
+	}
+}
+
+func BenchmarkBuilder(b *testing.B) {
+	for name, numbers := range numberings() {
+		b.Run(name, func(b *testing.B) {
+			var bl Builder
+			var out []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				for some := range slices.Chunk(numbers, benchFloats) {
+					benchBatch(&bl, some)
+					out = bl.AppendTo(out[:0])
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(numbers)), "ns/sample")
+		})
+	}
+}
+
+func BenchmarkFloats(b *testing.B) {
+	for name, numbers := range numberings() {
+		b.Run(name, func(b *testing.B) {
+			var batches []Batch
+			for some := range slices.Chunk(numbers, benchFloats) {
+				var bl Builder
+				benchBatch(&bl, some)
+				batch, err := ParseBatch(bl.AppendTo(nil))
+				if err != nil {
+					b.Fatal(err)
+				}
+				batches = append(batches, batch)
+			}
+			var room [16]FloatBits
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range batches {
+					for it := batches[i].Floats(); it.Fill(room[:]) > 0; {
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(numbers)), "ns/sample")
+		})
+	}
 }

@@ -50,8 +50,7 @@ func (d *definitions) begin(n Number, labels int) {
 	if d.recent == nil {
 		d.recent = new([recentSlots]uint16)
 	}
-	d.bytes = appendDelta(d.bytes, int64(n)-int64(d.last))
-	d.bytes = binary.AppendUvarint(d.bytes, uint64(labels))
+	d.bytes = binary.AppendUvarint(appendDelta(d.bytes, int64(n)-int64(d.last)), uint64(labels))
 	d.last = n
 	d.count++
 }

@@ -135,7 +135,7 @@ func (b *Batch) Continuity() (c Continuity, ok bool) {
 // differenceReader takes differences off a column.
 type differenceReader struct {
 	codes, payload []byte
-	read           int
+	read, at       int
 }
 
 // newDifferenceReader splits a column of n differences. Its length must be right to the byte.
@@ -157,13 +157,13 @@ func (d *differenceReader) next() uint64 {
 	s := stretches[d.codes[d.read>>1]>>(d.read&1<<2)&15]
 	d.read++
 	var x uint64
-	if len(d.payload) >= 8 {
-		x = binary.LittleEndian.Uint64(d.payload)
+	if p := d.payload[d.at:]; len(p) >= 8 {
+		x = binary.LittleEndian.Uint64(p)
 	} else {
 		var last [8]byte
-		copy(last[:], d.payload)
+		copy(last[:], p)
 		x = binary.LittleEndian.Uint64(last[:])
 	}
-	d.payload = d.payload[s.bytes:]
+	d.at += int(s.bytes)
 	return x << (64 - s.bytes<<3) >> (64 - s.bytes<<3) << (s.above << 3)
 }

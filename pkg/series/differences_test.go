@@ -198,17 +198,20 @@ func BenchmarkDifferences(b *testing.B) {
 	}
 	var d Differences
 	var rec []byte
+	var room [16]FloatBits
 	b.ReportAllocs()
 	for b.Loop() {
 		it := batch.Floats()
 		d.Reset(it.Len())
 		for last := uint64(0); ; {
-			_, _, bits, ok := it.NextBits()
-			if !ok {
+			some := room[:it.Fill(room[:])]
+			for i := range some {
+				d.Add(some[i].Bits ^ last)
+				last = some[i].Bits
+			}
+			if len(some) == 0 {
 				break
 			}
-			d.Add(bits ^ last)
-			last = bits
 		}
 		rec, _ = batch.AppendLogged(rec[:0], Continuity{}, &d)
 	}
