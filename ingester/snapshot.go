@@ -226,13 +226,13 @@ func (s *snapshots) head(ctx context.Context, id tenant.ID, h *head.Head, open *
 	if err := s.series(id, h, all, of.series); err != nil {
 		return err
 	}
-	of.sealed = append(of.sealed, make([]uint32, len(all)-of.series)...)
-	of.series = len(all)
+	of.sealed = append(of.sealed, make([]uint32, all.Len()-of.series)...)
+	of.series = all.Len()
 	begin := appendString(nil, id.String())
 	s.closed, s.opened = append(s.closed[:0], begin...), append(s.opened[:0], begin...)
-	for k, ser := range all {
-		s.one(uint64(k), ser, &of.sealed[k])
-		last := k == len(all)-1
+	for k := range all.Len() {
+		s.one(uint64(k), all.At(k), &of.sealed[k])
+		last := k == all.Len()-1
 		if last || len(s.opened) >= frameTarget {
 			if err := flush(open, frameOpen, &s.opened, len(begin)); err != nil {
 				return err
@@ -273,12 +273,12 @@ func flush(w *frameWriter, kind byte, payload *[]byte, begin int) error {
 }
 
 // series writes the labels of those from first on.
-func (s *snapshots) series(id tenant.ID, h *head.Head, all []*head.Series, first int) error {
+func (s *snapshots) series(id tenant.ID, h *head.Head, all head.List, first int) error {
 	var p []byte
-	for first < len(all) {
+	for first < all.Len() {
 		p = binary.AppendUvarint(appendString(p[:0], id.String()), uint64(first))
 		var n int
-		p, n = h.AppendSeries(p, all[first:], frameTarget)
+		p, n = h.AppendSeries(p, all, first, frameTarget)
 		if err := s.chunks.write(frameSeries, p, true); err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ func (e heldExemplar) key() exemplarKey {
 // AppendExemplar keeps an exemplar of the series, in place of the head's oldest if there are Options.MaxExemplars.
 // Its labels are copied. One that the head has already is a Duplicate.
 func (s *Series) AppendExemplar(e exemplar.Exemplar) Outcome {
-	h := s.head
+	h := s.page.head
 	if h.sealed.Load() {
 		return Sealed
 	}

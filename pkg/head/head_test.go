@@ -134,7 +134,7 @@ func TestSealAndFree(t *testing.T) {
 	}
 	set.Close()
 	set.Close()
-	if s.open.buf != nil || s.sealed != nil || h.index.series != nil {
+	if s.open.buf != nil || s.sealed != nil || h.index.series.n != 0 {
 		t.Error("the data stayed after the last reader")
 	}
 	if s.Labels().Get("a") != "b" {

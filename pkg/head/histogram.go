@@ -40,7 +40,7 @@ func (s *Series) appendHistogram(t int64, x anyHistogram) Outcome {
 	}
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	h := s.head
+	h := s.page.head
 	switch {
 	case h.sealed.Load():
 		return Sealed
@@ -87,14 +87,14 @@ func (s *Series) appendNewest(t int64, x anyHistogram) Outcome {
 		m.openMinT = t
 	}
 	s.open.t = t
-	s.head.extend(t)
+	s.page.head.extend(t)
 	return Stored
 }
 
 // full tells whether the open chunk, of histograms, takes no more.
 func (s *Series) full() bool {
 	n := s.more.open.NumSamples()
-	return s.more.app == nil || n >= s.head.chunkSamples ||
+	return s.more.app == nil || n >= s.page.head.chunkSamples ||
 		n >= chunkenc.MinSamplesPerHistogramChunk && len(s.more.open.Bytes()) >= chunkenc.TargetBytesPerHistogramChunk
 }
 
@@ -122,7 +122,7 @@ func (s *Series) keepHistogram(t int64, x anyHistogram) Outcome {
 	}
 	m := s.rest()
 	m.tiny = append(m.tiny, sealChunk(c, t, t))
-	s.head.extend(t)
+	s.page.head.extend(t)
 	if len(m.tiny) >= maxTiny {
 		s.sealTiny()
 	}

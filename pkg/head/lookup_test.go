@@ -86,7 +86,7 @@ func contents(t *rapid.T, h *Head) (all []string) {
 		for _, value := range h.index.labelValues(name) {
 			all = append(all, name+"="+value)
 			for p := h.index.union(context.Background(), h.index.withValues(name, []string{value})); p.Next(); {
-				all = append(all, h.index.all()[p.At()-1].Labels().String())
+				all = append(all, h.index.series.At(int(p.At()-1)).Labels().String())
 			}
 		}
 	}

@@ -216,7 +216,8 @@ func TestHeadAgreesWithTheModel(t *testing.T) {
 			}
 		}
 		checkSelect(t, m, h)
-		for _, s := range h.index.all() {
+		all := h.index.all()
+		for _, s := range all.all {
 			if s.more != nil {
 				s.sealTiny()
 			}

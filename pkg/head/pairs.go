@@ -39,8 +39,12 @@ func (n *name) add(hash uint32, p *pair) {
 	n.table.add(hash, uint32(len(n.pairs)))
 }
 
-// page is a piece of memory in which the numbers of several series' pairs lie.
-type page struct{ numbers []uint32 }
+// page is a piece of memory in which the numbers of several series' pairs lie. With the head that they are of: so a series needs one pointer
+// for both.
+type page struct {
+	head    *Head
+	numbers []uint32
+}
 
 // The first page has room for a few series, the largest for about a thousand.
 const (

@@ -25,9 +25,9 @@ type postings struct {
 	mtx     sync.RWMutex
 	seed    maphash.Seed
 	salt    uint64
-	series  []*Series // by reference - 1
-	table   table     // of references of those that are in the lists, by the numbers of the series' pairs
-	young   table     // of those that are not
+	series  List  // by reference - 1
+	table   table // of references of those that are in the lists, by the numbers of the series' pairs
+	young   table // of those that are not
 	pairs   pairs
 	lists   []refs // of each pair, by its number
 	listed  int    // so many of the series are in the lists
@@ -35,7 +35,6 @@ type postings struct {
 	names   map[string]*name
 	page    *page    // where the next series' numbers go
 	used    int      // so many of it are taken
-	spare   []Series // for those to come
 	places  []place  // where the labels of the series before were found
 	at      []uint32 // numbers of the pairs of the series that is looked for; missing where there is none yet
 	scratch []labels.Label
@@ -56,7 +55,7 @@ func (p *postings) ofLabels(h *Head, ls labels.Labels) (s *Series, created bool,
 
 // like is the series with the labels of one of another head, made of the same strings if there is none.
 func (p *postings) like(h *Head, other *Series) (s *Series, created bool, err error) {
-	theirs := other.head.index.allPairs()
+	theirs := other.page.head.index.allPairs()
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
 	p.scratch = p.scratch[:0]
@@ -102,7 +101,7 @@ func (p *postings) room(h *Head, labels int) error {
 	switch {
 	case h.sealed.Load():
 		return ErrSealed
-	case len(p.series) >= math.MaxInt32, len(p.pairs)+labels > math.MaxInt32, labels > math.MaxUint16:
+	case p.series.n >= math.MaxInt32, len(p.pairs)+labels > math.MaxInt32, labels > math.MaxUint16:
 		return ErrFull
 	}
 	return nil
@@ -117,7 +116,7 @@ func (p *postings) find(hash uint32) *Series {
 	if ref == 0 {
 		return nil
 	}
-	return p.series[ref-1]
+	return p.series.At(int(ref - 1))
 }
 
 // isYoung tells whether a series with the pairs at can't be in the lists.
@@ -132,7 +131,7 @@ func (p *postings) isYoung() bool {
 
 func (p *postings) findIn(t *table, hash uint32) (ref uint32) {
 	return t.find(hash, func(ref uint32) bool {
-		return slices.Equal(p.series[ref-1].numbers(), p.at)
+		return slices.Equal(p.series.At(int(ref-1)).numbers(), p.at)
 	})
 }
 
@@ -148,13 +147,12 @@ func (p *postings) hash() uint32 {
 
 // add makes a series of the pairs at and indexes it.
 func (p *postings) add(h *Head) *Series {
-	s := p.newSeries(h)
-	p.young.add(p.hash(), uint32(len(p.series)+1))
-	p.series = append(p.series, s)
-	s.ref, s.labels = uint32(len(p.series)), uint16(len(p.at))
-	p.place(s)
+	s := p.newSeries()
+	p.young.add(p.hash(), uint32(p.series.n))
+	s.ref, s.labels = uint32(p.series.n), uint16(len(p.at))
+	p.place(h, s)
 	copy(s.numbers(), p.at)
-	if len(p.series)-p.listed >= unlisted {
+	if p.series.n-p.listed >= unlisted {
 		p.list()
 		p.young.empty()
 	}
@@ -168,18 +166,19 @@ const unlisted = 4096
 // so memory is walked through once.
 func (p *postings) list() {
 	p.table.addAll(&p.young)
-	for _, s := range p.series[p.listed:] {
+	for i := p.listed; i < p.series.n; i++ {
+		s := p.series.At(i)
 		for _, n := range s.numbers() {
 			p.refs += int64(p.lists[n].add(s.ref))
 		}
 	}
-	p.listed, p.settled = len(p.series), uint32(len(p.pairs))
+	p.listed, p.settled = p.series.n, uint32(len(p.pairs))
 }
 
 // listAll does so for every series that was made before the call.
 func (p *postings) listAll() {
 	p.mtx.RLock()
-	all := p.listed == len(p.series)
+	all := p.listed == p.series.n
 	p.mtx.RUnlock()
 	if !all {
 		p.mtx.Lock()
@@ -189,37 +188,22 @@ func (p *postings) listAll() {
 	}
 }
 
-// Series are made several at once: so few that a small head takes little, then as many as are on whole pages of the
-// heap, which keeps each on its own cache lines.
-const (
-	fewSeries  = 4
-	manySeries = 512
-)
-
-func (p *postings) newSeries(h *Head) *Series {
-	if len(p.spare) == 0 {
-		n := fewSeries
-		if len(p.series) >= 4*manySeries {
-			n = manySeries
-		}
-		p.spare = make([]Series, n)
-	}
-	s := &p.spare[0]
-	p.spare = p.spare[1:]
+func (p *postings) newSeries() *Series {
+	s := p.series.grow()
 	s.begin(nil, chunkenc.ValNone)
-	s.head, s.open.t = h, math.MinInt64
+	s.open.t = math.MinInt64
 	return s
 }
 
 // place gives the series room for its numbers.
-func (p *postings) place(s *Series) {
+func (p *postings) place(h *Head, s *Series) {
 	n := int(s.labels)
 	if p.page == nil || len(p.page.numbers)-p.used < n {
 		size := firstPage
 		if p.page != nil {
 			size = min(2*len(p.page.numbers), lastPage)
 		}
-		p.page, p.used = &page{make([]uint32, max(size, n))}, 0
+		p.page, p.used = &page{h, make([]uint32, max(size, n))}, 0
 		p.numbers += int64(len(p.page.numbers)) * 4
 	}
 	s.page, s.at = p.page, uint32(p.used)
@@ -227,20 +211,20 @@ func (p *postings) place(s *Series) {
 }
 
 // drop empties the index, for good, and gives back the series. Their labels stay.
-func (p *postings) drop() []*Series {
+func (p *postings) drop() List {
 	p.mtx.Lock()
 	defer p.mtx.Unlock()
 	all := p.series
-	p.table, p.young, p.series, p.names, p.page, p.spare, p.places, p.at, p.scratch = table{}, table{}, nil, nil, nil, nil, nil, nil, nil
+	p.table, p.young, p.series, p.names, p.page, p.places, p.at, p.scratch = table{}, table{}, List{}, nil, nil, nil, nil, nil
 	p.lists, p.listed, p.refs = nil, 0, 0
 	return all
 }
 
 // all is every series so far, by reference - 1.
-func (p *postings) all() []*Series {
+func (p *postings) all() List {
 	p.mtx.RLock()
 	defer p.mtx.RUnlock()
-	return slices.Clip(p.series)
+	return p.series
 }
 
 // allPairs has the pairs of every series so far.
@@ -260,7 +244,7 @@ const (
 func (p *postings) bytes() int64 {
 	p.mtx.RLock()
 	defer p.mtx.RUnlock()
-	return int64(len(p.series))*referenceSize + p.table.bytes() + p.young.bytes() + p.numbers + p.refs + int64(len(p.pairs))*pairSize + p.texts
+	return int64(p.series.n)*referenceSize + p.table.bytes() + p.young.bytes() + p.numbers + p.refs + int64(len(p.pairs))*pairSize + p.texts
 }
 
 // labelNames is sorted.

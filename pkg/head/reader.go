@@ -115,7 +115,7 @@ func (x *indexReader) LabelNamesFor(ctx context.Context, p index.Postings) ([]st
 
 func (x *indexReader) Postings(ctx context.Context, name string, values ...string) (index.Postings, error) {
 	if n, v := index.AllPostingsKey(); name == n && slices.Contains(values, v) {
-		return &refRange{last: uint64Ref(len(x.head.index.all()))}, nil
+		return &refRange{last: uint64Ref(x.head.NumSeries())}, nil
 	}
 	return x.head.index.union(ctx, x.head.index.withValues(name, values)), nil
 }
@@ -167,10 +167,10 @@ func (x *indexReader) ShardedPostings(p index.Postings, shard, count uint64) ind
 
 func (x *indexReader) Series(ref storage.SeriesRef, builder *labels.ScratchBuilder, chks *[]chunks.Meta) error {
 	all := x.head.index.all()
-	if ref == 0 || ref > uint64Ref(len(all)) {
+	if ref == 0 || ref > uint64Ref(all.n) {
 		return fmt.Errorf("series %d of head: %w", ref, storage.ErrNotFound)
 	}
-	s := all[ref-1]
+	s := all.At(int(ref - 1))
 	builder.Reset()
 	x.head.index.allPairs().add(s, builder)
 	if chks == nil {

@@ -40,7 +40,8 @@ func (h *Head) Select(ctx context.Context, q series.Query) (series.Set, error) {
 // matching is the series that all matchers match, in a slice of its own, in the order of creation.
 func (h *Head) matching(ctx context.Context, matchers []*labels.Matcher) ([]*Series, error) {
 	if len(matchers) == 0 {
-		return slices.Clone(h.index.all()), nil
+		all := h.index.all()
+		return all.slice(), nil
 	}
 	p, err := tsdb.PostingsForMatchers(ctx, &indexReader{head: h}, slices.Clone(matchers)...) // sorts its arguments
 	if err != nil {
@@ -50,11 +51,11 @@ func (h *Head) matching(ctx context.Context, matchers []*labels.Matcher) ([]*Ser
 }
 
 // resolve are the series that p refers to.
-func resolve(ctx context.Context, p index.Postings, all []*Series) ([]*Series, error) {
+func resolve(ctx context.Context, p index.Postings, all List) ([]*Series, error) {
 	var out []*Series
 	for p.Next() {
-		if ref := p.At(); ref <= uint64Ref(len(all)) {
-			out = append(out, all[ref-1])
+		if ref := p.At(); ref <= uint64Ref(all.n) {
+			out = append(out, all.At(int(ref-1)))
 		}
 		if len(out)%checkEvery == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()

@@ -43,19 +43,18 @@ func (o Outcome) String() string {
 // writes a word to the open chunk's buffer.
 type Series struct {
 	mtx    sync.Mutex
-	head   *Head
+	page   *page // has the head, and the numbers of the series' pairs
 	ref    uint32
 	labels uint16             // how many it has
 	kind   chunkenc.ValueType // of the open chunk; ValNone if there never was one
 
 	open xor // takes the samples that come in order; its time is the newest sample's, of a histogram, too
 
-	page   *page  // has the numbers of its pairs
-	at     uint32 // from here on
+	at     uint32 // where its numbers begin on the page
 	chunks uint32 // how many are sealed
 	sealed *chunk // the newest of the sealed chunks. They may overlap where samples came late
 	more   *more  // what few series have; nil if this one has none of it
-	_      [8]byte
+	_      [16]byte
 }
 
 // more is what few series have.
@@ -79,11 +78,11 @@ type sample struct {
 const lateSamples = 64
 
 // Labels are the series' labels, built anew each time. They can be had when the head is freed, too.
-func (s *Series) Labels() labels.Labels { return s.head.index.allPairs().labels(s) }
+func (s *Series) Labels() labels.Labels { return s.page.head.index.allPairs().labels(s) }
 
 // Touch loads what an append needs first, and is true. Who appends to many series touches some of them before: what memory
 // has to bring then comes at the same time, not one after the other.
-func (s *Series) Touch() bool { return s.head != nil && s.page != nil }
+func (s *Series) Touch() bool { return s.page != nil && s.at != math.MaxUint32 } // one of each line
 
 // rest is s.more, made if there is none.
 func (s *Series) rest() *more {
@@ -102,7 +101,7 @@ func (s *Series) AppendFloat(t int64, v float64) Outcome {
 }
 
 func (s *Series) appendFloat(t int64, v float64) Outcome {
-	h := s.head
+	h := s.page.head
 	switch {
 	case h.sealed.Load():
 		return Sealed
@@ -156,7 +155,7 @@ func (s *Series) appendLate(t int64, v float64) Outcome {
 			}
 		}
 	}
-	s.head.late.Add(1)
+	s.page.head.late.Add(1)
 	s.keepLate(t, v)
 	return Stored
 }
@@ -185,7 +184,7 @@ func (s *Series) appendTie(v float64) Outcome {
 func (s *Series) keepLate(t int64, v float64) {
 	m := s.rest()
 	m.late = append(m.late, sample{t: t, v: v})
-	s.head.extend(t)
+	s.page.head.extend(t)
 	if len(m.late) >= lateSamples {
 		s.seal(sealFloats(m.late))
 		m.late = nil

@@ -27,7 +27,7 @@ import (
 var ErrCorrupt = errors.New("corrupt snapshot of a head")
 
 // All is every series so far, in the order of creation; it is read-only.
-func (h *Head) All() []*Series { return h.index.all() }
+func (h *Head) All() List { return h.index.all() }
 
 // Ref is the place of the series in All.
 func (s *Series) Ref() uint32 { return s.ref - 1 }
@@ -110,7 +110,7 @@ func (s sample) appendTo(dst []byte) []byte {
 func (s *Series) RestoreSealed(p []byte) (rest []byte, err error) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	h := s.head
+	h := s.page.head
 	if h.sealed.Load() {
 		return nil, ErrSealed
 	}
@@ -131,7 +131,7 @@ func (s *Series) RestoreSealed(p []byte) (rest []byte, err error) {
 func (s *Series) RestoreOpen(p []byte) (rest []byte, err error) {
 	s.mtx.Lock()
 	defer s.mtx.Unlock()
-	h := s.head
+	h := s.page.head
 	if h.sealed.Load() {
 		return nil, ErrSealed
 	}

@@ -13,13 +13,13 @@ import (
 //	label   uvarint 0, name, value: a label that didn't come before; or k, the k-th of those, from 1 on
 //	name    uvarint length, text; so is a value
 
-// AppendSeries appends to dst what RestoreSeries reads: the labels of as many of the series as fit, until dst has about
-// size bytes. It says how many these are, at least one if there is one. All are the head's.
-func (h *Head) AppendSeries(dst []byte, all []*Series, size int) (_ []byte, n int) {
+// AppendSeries appends to dst what RestoreSeries reads: the labels of as many of the series, from first on, as fit, until dst has
+// about size bytes. It says how many these are, at least one if there is one. All are the head's.
+func (h *Head) AppendSeries(dst []byte, all List, first, size int) (_ []byte, n int) {
 	pairs := h.index.allPairs()
 	known, made := make([]uint32, len(pairs)), uint32(0)
-	for n = 0; n < len(all) && (n == 0 || len(dst) < size); n++ {
-		numbers := all[n].numbers()
+	for n = 0; first+n < all.n && (n == 0 || len(dst) < size); n++ {
+		numbers := all.At(first + n).numbers()
 		dst = binary.AppendUvarint(dst, uint64(len(numbers)))
 		for _, k := range numbers {
 			dst = binary.AppendUvarint(dst, uint64(known[k]))

@@ -30,11 +30,12 @@ type snapshots struct {
 
 func (st *snapshots) take(h *Head) {
 	st.open, st.shared = nil, h.AppendShared(nil)
-	for left := h.All()[len(st.counts):]; len(left) > 0; {
-		p, n := h.AppendSeries(nil, left, 30)
-		st.labels, left = append(st.labels, p), left[n:]
+	all := h.All()
+	for first := len(st.counts); first < all.Len(); {
+		p, n := h.AppendSeries(nil, all, first, 30)
+		st.labels, first = append(st.labels, p), first+n
 	}
-	for i, s := range h.All() {
+	for i, s := range all.all {
 		if i == len(st.counts) {
 			st.counts, st.sealed = append(st.counts, 0), append(st.sealed, nil)
 		}
@@ -57,12 +58,13 @@ func (st *snapshots) restore(t testing.TB, from *Head, o Options) *Head {
 			}
 			made = append(made, some...)
 		}
-		if len(made) != len(st.counts) || !slices.Equal(made, h.All()) {
-			t.Fatalf("%d series restored, %d in the head, of %d", len(made), len(h.All()), len(st.counts))
+		if all := h.All(); len(made) != len(st.counts) || !slices.Equal(made, all.slice()) {
+			t.Fatalf("%d series restored, %d in the head, of %d", len(made), all.Len(), len(st.counts))
 		}
 	}
-	for i, s := range h.All() {
-		if want := from.All()[i].Labels(); !labels.Equal(s.Labels(), want) {
+	all, were := h.All(), from.All()
+	for i, s := range all.all {
+		if want := were.At(i).Labels(); !labels.Equal(s.Labels(), want) {
 			t.Fatalf("%s restored as %s", want, s.Labels())
 		}
 		for _, p := range st.sealed[i] {
@@ -74,7 +76,7 @@ func (st *snapshots) restore(t testing.TB, from *Head, o Options) *Head {
 			t.Fatalf("open chunk: %v, %d bytes left", err, len(rest))
 		}
 	}
-	if rest, err := h.RestoreShared(append(st.shared, 7), h.All()); err != nil || len(rest) != 1 {
+	if rest, err := h.RestoreShared(append(st.shared, 7), all.slice()); err != nil || len(rest) != 1 {
 		t.Fatalf("exemplars: %v, %d bytes left", err, len(rest))
 	}
 	return h
@@ -149,7 +151,7 @@ func TestARestoredHeadGoesOn(t *testing.T) {
 			e := exemplar.Exemplar{Ts: op.t, HasTs: i%2 == 0, Value: float64(i % 3), Labels: labels.FromStrings("trace", "t")}
 			var outcomes [][2]Outcome
 			for _, x := range both {
-				outcomes = append(outcomes, [2]Outcome{op.appendTo(t, x), x.All()[op.n].AppendExemplar(e)})
+				outcomes = append(outcomes, [2]Outcome{op.appendTo(t, x), x.index.series.At(op.n).AppendExemplar(e)})
 			}
 			if len(both) == 2 && outcomes[0] != outcomes[1] {
 				t.Fatalf("%v: %v, restored %v", op, outcomes[0], outcomes[1])
@@ -171,7 +173,7 @@ func TestARestoredSeriesHasTheSameChunks(t *testing.T) {
 		}
 		var st snapshots
 		st.take(h)
-		b := st.restore(t, h, Options{}).All()[0]
+		b := st.restore(t, h, Options{}).index.series.At(0)
 		for i := n; i < 200; i++ {
 			a.AppendFloat(int64(i*i), float64(i%7)*0.3)
 			b.AppendFloat(int64(i*i), float64(i%7)*0.3)
@@ -239,7 +241,7 @@ func FuzzRestore(f *testing.F) {
 		s := mustSeries(t, h, "a", "b")
 		_, err1 := s.RestoreSealed(sealed)
 		_, err2 := s.RestoreOpen(open)
-		_, err3 := h.RestoreShared(shared, h.All())
+		_, err3 := h.RestoreShared(shared, []*Series{s})
 		for _, err := range []error{err1, err2, err3} {
 			if err != nil && !errors.Is(err, ErrCorrupt) {
 				t.Fatal(err)
@@ -276,22 +278,21 @@ func FuzzRestoreSeries(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		h := New(Options{})
-		made, err := h.RestoreSeries(p)
-		if err != nil {
+		if _, err := h.RestoreSeries(p); err != nil {
 			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFull) {
 				t.Fatal(err)
 			}
 			return
 		}
-		again := New(Options{})
-		written, n := h.AppendSeries(nil, made, len(p)+1<<20)
+		again, all := New(Options{}), h.All()
+		written, n := h.AppendSeries(nil, all, 0, len(p)+1<<20)
 		back, err := again.RestoreSeries(written)
-		if err != nil || n != len(made) || len(back) != n {
+		if err != nil || n != all.Len() || len(back) != n {
 			t.Fatal(n, err)
 		}
-		for i, s := range made {
+		for i, s := range all.all {
 			if !labels.Equal(s.Labels(), back[i].Labels()) {
-				t.Fatal(s.Labels(), back[i].Labels())
+				t.Fatalf("%s comes back as %s", s.Labels(), back[i].Labels())
 			}
 		}
 		if _, err := h.Select(context.Background(), everything()); err != nil {
@@ -316,7 +317,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		b.ReportAllocs()
 		var sealed, open []byte
 		for i := 0; b.Loop(); i++ {
-			s := h.All()[i%n]
+			s := h.index.series.At(i % n)
 			sealed, _ = s.AppendSealed(sealed[:0], 0)
 			open = s.AppendOpen(open[:0])
 		}
@@ -324,7 +325,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	b.Run("labels", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; i < b.N; i += n {
-			p, _ := h.AppendSeries(nil, h.All(), math.MaxInt)
+			p, _ := h.AppendSeries(nil, h.All(), 0, math.MaxInt)
 			b.SetBytes(int64(len(p)) / n)
 			if _, err := New(Options{}).RestoreSeries(p); err != nil {
 				b.Fatal(err)
