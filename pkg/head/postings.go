@@ -236,15 +236,15 @@ func (p *postings) allPairs() pairs {
 
 // What things take on the heap, in bytes, with the room that slices keep for more.
 const (
-	pairSize      = 48 + 40 + 3*10 + 8 // the pair, its list, where it is referred to, and what its value is rounded up by
-	referenceSize = 10
+	pairSize = 48 + 40 + 3*10 + 8 // the pair, its list, where it is referred to, and what its value is rounded up by
+	slabSize = 24                 // of the slice, without its series
 )
 
 // bytes is about what the index takes on the heap.
 func (p *postings) bytes() int64 {
 	p.mtx.RLock()
 	defer p.mtx.RUnlock()
-	return int64(p.series.n)*referenceSize + p.table.bytes() + p.young.bytes() + p.numbers + p.refs + int64(len(p.pairs))*pairSize + p.texts
+	return int64(cap(p.series.slabs))*slabSize + p.table.bytes() + p.young.bytes() + p.numbers + p.refs + int64(len(p.pairs))*pairSize + p.texts
 }
 
 // labelNames is sorted.
