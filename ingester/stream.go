@@ -265,19 +265,21 @@ func (s dictionary) decode(b *series.Batch, floats []floatOf) ([]floatOf, error)
 	if differ && !s.follows(c) {
 		return floats, fmt.Errorf("%w: a record before it is missing", series.ErrUnknownNumber)
 	}
-	for {
-		n, t, bits, ok := it.NextBits()
-		if !ok {
-			return floats, it.Err()
+	floats = slices.Grow(floats, it.Len())
+	var room [touched]series.FloatBits
+	for some := room[:it.Fill(room[:])]; len(some) > 0; some = room[:it.Fill(room[:])] {
+		for k := range some {
+			r, err := s.resolve(some[k].Number)
+			if err != nil {
+				return floats, err
+			}
+			bits := some[k].Bits
+			if differ {
+				bits ^= r.last
+				r.last = bits
+			}
+			floats = append(floats, floatOf{r.series, some[k].Time, math.Float64frombits(bits)})
 		}
-		r, err := s.resolve(n)
-		if err != nil {
-			return floats, err
-		}
-		if differ {
-			bits ^= r.last
-			r.last = bits
-		}
-		floats = append(floats, floatOf{r.series, t, math.Float64frombits(bits)})
 	}
+	return floats, it.Err()
 }

@@ -15,33 +15,41 @@ const (
 	wireFixed32 = 5
 )
 
-// fields walks over the fields of one protobuf message.
+// fields walks over the fields of one protobuf message. It moves on by a number and not by slicing: while garbage is collected, storing
+// a pointer costs more than the rest of a step.
 type fields struct {
-	p []byte
+	p  []byte
+	at int // at most len(p)
 
-	// The current field: data for wireBytes, num for the other types.
+	// The current field: num, or what data gives for wireBytes.
 	id   uint64
 	wire uint8
-	data []byte
 	num  uint64
+	in   span
 
 	bad bool
 }
 
+// span is a part of some bytes.
+type span struct{ from, to int }
+
+// data is what a field of wireBytes holds.
+func (f *fields) data() []byte { return f.p[f.in.from:f.in.to] }
+
 // next moves to the next field; false at the end or where the message is malformed.
 func (f *fields) next() bool {
-	if p := f.p; len(p) > 2 && p[0]&0x87 == wireBytes && p[0] > 7 { // bytes, fewer than 2^14 of them: nearly all fields
+	if p := f.p[f.at:]; len(p) > 2 && p[0]&0x87 == wireBytes && p[0] > 7 { // bytes, fewer than 2^14 of them: nearly all fields
 		n, at := int(p[1]), 2
 		if n >= 0x80 {
 			n, at = n&0x7f|int(p[2])<<7, 3
 		}
 		if n < 1<<14 && n <= len(p)-at {
 			f.id, f.wire = uint64(p[0]>>3), wireBytes
-			f.data, f.p = p[at:at+n], p[at+n:]
+			f.take(f.at+at, n)
 			return true
 		}
 	}
-	if len(f.p) == 0 {
+	if f.at == len(f.p) {
 		return false
 	}
 	tag, ok := f.varint()
@@ -61,44 +69,51 @@ func (f *fields) next() bool {
 		return f.fixed(4)
 	case wireBytes:
 		n, ok := f.varint()
-		if !ok || n > uint64(len(f.p)) {
+		if !ok || n > uint64(len(f.p)-f.at) {
 			return f.fail()
 		}
-		f.data, f.p = f.p[:n], f.p[n:]
+		f.take(f.at, int(n))
 		return true
 	}
 	return f.fail()
 }
 
+// take makes n bytes the current field's.
+func (f *fields) take(from, n int) {
+	f.in = span{from, from + n}
+	f.at = from + n
+}
+
 func (f *fields) fixed(n int) bool {
-	if len(f.p) < n {
+	p := f.p[f.at:]
+	if len(p) < n {
 		return f.fail()
 	}
 	if n == 8 {
-		f.num = binary.LittleEndian.Uint64(f.p)
+		f.num = binary.LittleEndian.Uint64(p)
 	} else {
-		f.num = uint64(binary.LittleEndian.Uint32(f.p))
+		f.num = uint64(binary.LittleEndian.Uint32(p))
 	}
-	f.p = f.p[n:]
+	f.at += n
 	return true
 }
 
 func (f *fields) varint() (uint64, bool) {
-	if len(f.p) > 0 && f.p[0] < 0x80 {
-		v := uint64(f.p[0])
-		f.p = f.p[1:]
-		return v, true
+	p := f.p[f.at:]
+	if len(p) > 0 && p[0] < 0x80 {
+		f.at++
+		return uint64(p[0]), true
 	}
-	v, n := binary.Uvarint(f.p)
+	v, n := binary.Uvarint(p)
 	if n <= 0 {
 		return 0, f.fail()
 	}
-	f.p = f.p[n:]
+	f.at += n
 	return v, true
 }
 
 func (f *fields) fail() bool {
-	f.bad, f.p = true, nil
+	f.bad, f.at = true, len(f.p)
 	return false
 }
 

@@ -79,7 +79,7 @@ func (s *costs) protobuf(m *message, p []byte, depth int) error {
 		}
 		cost, inner := int64(0), m.fields[w.id]
 		if w.id == m.packed[0] || w.id == m.packed[1] {
-			cost = 8 * int64(len(w.data))
+			cost = 8 * int64(len(w.data()))
 		}
 		if inner != nil {
 			cost = inner.bytes
@@ -90,7 +90,7 @@ func (s *costs) protobuf(m *message, p []byte, depth int) error {
 		if inner == nil {
 			continue
 		}
-		if err := s.protobuf(inner, w.data, depth+1); err != nil {
+		if err := s.protobuf(inner, w.data(), depth+1); err != nil {
 			return err
 		}
 	}

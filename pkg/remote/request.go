@@ -60,8 +60,9 @@ type Request struct {
 	// Series is the current series, after Next said true.
 	Series Series
 
-	labels   []byte // 1.0: the label fields; 2.0: the references, as varints
-	rest     []byte // the current series' message
+	message  span // the current series' in the body
+	labels   span // of the body. 1.0: the label fields; 2.0: the references, as varints
+	gathered bool // the labels are not there but in refs
 	gather   []byte
 	symbols  [][]byte
 	families [][]byte // of 1.0: messages that describe metric families
@@ -88,6 +89,7 @@ func (r *Request) Reset(p Protocol, body []byte) error {
 // Rewind begins again with the first series.
 func (r *Request) Rewind() {
 	r.walk, r.families, r.err = fields{p: r.body}, r.families[:0], nil
+	r.message, r.labels, r.gathered = span{}, span{}, false
 }
 
 // Next reads the next series; false at the end or on an error. If it is the one that was guessed, its labels are only
@@ -102,24 +104,33 @@ func (r *Request) Next(g Guess) bool {
 	}
 	for r.walk.next() {
 		if r.protocol == WriteV1 && r.walk.is(3, wireBytes) {
-			r.families = append(r.families, r.walk.data)
+			r.families = append(r.families, r.walk.data())
 		}
 		if !r.walk.is(id, wireBytes) {
 			continue
 		}
 		s := &r.Series
-		s.Guessed, s.Floats, s.Histograms, s.Exemplars = false, s.Floats[:0], s.Histograms[:0], 0
-		r.rest = r.walk.data
+		s.Guessed, s.Exemplars = false, 0
+		s.Floats = s.Floats[:0] // each alone, so that no pointer is stored
+		s.Histograms = s.Histograms[:0]
+		r.message, r.gathered = r.walk.in, false
+		var err error
 		if r.protocol == WriteV2 {
-			r.err = r.readV2(r.rest, g)
+			err = r.readV2(r.walk.data(), g)
 		} else {
-			r.err = r.readV1(r.rest, g)
+			err = r.readV1(r.walk.data(), g)
 		}
-		return r.err == nil
+		if err != nil {
+			r.err = err
+		}
+		return err == nil
 	}
 	r.err = r.walk.err("WriteRequest")
 	return false
 }
+
+// rest is the current series' message.
+func (r *Request) rest() []byte { return r.body[r.message.from:r.message.to] }
 
 // full tells that the current series has as many samples as it may.
 func (r *Request) full() bool {
@@ -132,12 +143,24 @@ func (r *Request) Err() error { return r.err }
 // Labels adds the current series' labels to dst, sorted, without those of empty value (which mean absence). More than most
 // labels or an empty name are errors. The strings are views of the body: they are valid as long as it is.
 func (r *Request) Labels(dst []labels.Label, most int) ([]labels.Label, error) {
+	return r.readLabels(r.spelled(), dst, most)
+}
+
+// spelled is the current series' labels as the request has them.
+func (r *Request) spelled() []byte {
+	if r.gathered {
+		return r.refs
+	}
+	return r.body[r.labels.from:r.labels.to]
+}
+
+func (r *Request) readLabels(p []byte, dst []labels.Label, most int) ([]labels.Label, error) {
 	l := labelList{all: dst, from: len(dst), most: most}
 	var err error
 	if r.protocol == WriteV2 {
-		err = r.labelsV2(r.labels, &l)
+		err = r.labelsV2(p, &l)
 	} else {
-		err = labelsV1(r.labels, &l)
+		err = labelsV1(p, &l)
 	}
 	if l.unsorted {
 		slices.SortFunc(l.all[l.from:], func(a, b labels.Label) int { return strings.Compare(a.Name, b.Name) })
@@ -152,7 +175,7 @@ func (r *Request) ASCII(ls []labels.Label) bool {
 		return false
 	}
 	const high = 0x8080808080808080
-	p, n, order := r.labels, 0, binary.LittleEndian
+	p, n, order := r.spelled(), 0, binary.LittleEndian
 	for ; len(p) >= 32; p = p[32:] {
 		n += bits.OnesCount64(order.Uint64(p)&high | order.Uint64(p[8:])&high>>1 | order.Uint64(p[16:])&high>>2 | order.Uint64(p[24:])&high>>3)
 	}
@@ -215,11 +238,11 @@ func (r *Request) Exemplars(most int, f func(exemplar.Exemplar)) error {
 	if r.protocol == WriteV2 {
 		id = 4
 	}
-	for w := (fields{p: r.rest}); w.next(); {
+	for w := (fields{p: r.rest()}); w.next(); {
 		if !w.is(id, wireBytes) {
 			continue
 		}
-		e, err := r.exemplar(w.data)
+		e, err := r.exemplar(w.data())
 		if err != nil {
 			return err
 		}
@@ -242,7 +265,7 @@ func (r *Request) exemplar(p []byte) (exemplar.Exemplar, error) {
 		case w.id == 1 && r.protocol == WriteV2:
 			r.gather = appendRefs(r.gather, &w)
 		case w.is(1, wireBytes):
-			r.gather = appendField(r.gather, w.data)
+			r.gather = appendField(r.gather, w.data())
 		case w.is(2, wireFixed64):
 			e.Value = w.float()
 		case w.is(3, wireVarint):
@@ -252,10 +275,8 @@ func (r *Request) exemplar(p []byte) (exemplar.Exemplar, error) {
 	if err := w.err("Exemplar"); err != nil {
 		return e, err
 	}
-	held := r.labels
-	r.labels = r.gather
-	all, err := r.Labels(r.list[:0], maxExemplarLabels)
-	r.labels, r.list = held, all
+	all, err := r.readLabels(r.gather, r.list[:0], maxExemplarLabels)
+	r.list = all
 	e.Labels = labels.New(all...)
 	return e, err
 }

@@ -32,15 +32,17 @@ func (r *Request) readV1(p []byte, g Guess) error {
 	if err != nil {
 		return err
 	}
-	r.labels = p[:front]
+	r.labels = span{r.message.from, r.message.from + front}
 	if scattered {
-		r.labels, s.Guessed = r.gatherLabels(p), false
+		r.gatherLabels(p)
+		s.Guessed = false
 	}
-	s.Front = uint32(len(r.labels))
+	spelled := r.spelled()
+	s.Front = uint32(len(spelled))
 	if s.Guessed {
 		s.Key = Key{Hi: g.Hi}
 	} else {
-		s.Key = r.hasher.key(r.labels)
+		s.Key = r.hasher.key(spelled)
 	}
 	return nil
 }
@@ -79,11 +81,11 @@ func (r *Request) samplesV1(p []byte) (scattered bool, err error) {
 		case w.is(1, wireBytes):
 			scattered = true
 		case w.is(2, wireBytes):
-			err = r.addFloat(w.data)
+			err = r.addFloat(w.data())
 		case w.is(3, wireBytes):
 			s.Exemplars++
 		case w.is(4, wireBytes):
-			err = r.addHistogram(w.data)
+			err = r.addHistogram(w.data())
 		}
 		if err != nil {
 			return false, err
@@ -119,14 +121,13 @@ func (r *Request) addHistogram(p []byte) error {
 	return nil
 }
 
-func (r *Request) gatherLabels(p []byte) []byte {
-	r.refs = r.refs[:0]
+func (r *Request) gatherLabels(p []byte) {
+	r.refs, r.gathered = r.refs[:0], true
 	for w := (fields{p: p}); w.next(); {
 		if w.is(1, wireBytes) {
-			r.refs = appendField(r.refs, w.data)
+			r.refs = appendField(r.refs, w.data())
 		}
 	}
-	return r.refs
 }
 
 // plainFloat reads a Sample of either protocol as all senders encode it: the value in 64 bits, unless it is 0, then the
@@ -181,10 +182,10 @@ func nativeHistogram(p []byte) (Histogram, error) {
 func labelsV1(p []byte, to *labelList) error {
 	w := fields{p: p}
 	for w.next() {
-		name, value, ok := plainLabel(w.data)
+		name, value, ok := plainLabel(w.data())
 		if !ok {
 			var err error
-			if name, value, err = label(w.data); err != nil {
+			if name, value, err = label(w.data()); err != nil {
 				return err
 			}
 		}
@@ -210,9 +211,9 @@ func label(p []byte) (name, value []byte, err error) {
 	for w.next() {
 		switch {
 		case w.is(1, wireBytes):
-			name = w.data
+			name = w.data()
 		case w.is(2, wireBytes):
-			value = w.data
+			value = w.data()
 		}
 	}
 	return name, value, w.err("Label")
@@ -242,11 +243,11 @@ func (r *Request) Metadata(f func(series.Metadata)) error {
 			case w.is(1, wireVarint):
 				m.Type = metricType(w.num)
 			case w.is(2, wireBytes):
-				m.Family = string(w.data)
+				m.Family = string(w.data())
 			case w.is(4, wireBytes):
-				m.Help = string(w.data)
+				m.Help = string(w.data())
 			case w.is(5, wireBytes):
-				m.Unit = string(w.data)
+				m.Unit = string(w.data())
 			}
 		}
 		if err := w.err("MetricMetadata"); err != nil {

@@ -23,8 +23,8 @@ func (r *Request) readSymbols() error {
 		if len(r.symbols) == maxSymbols {
 			return fmt.Errorf("%w: more than %d symbols", ErrMalformed, maxSymbols)
 		}
-		r.symbols = append(r.symbols, w.data)
-		r.hi = append(r.hi, r.hasher.half(w.data))
+		r.symbols = append(r.symbols, w.data())
+		r.hi = append(r.hi, r.hasher.half(w.data()))
 	}
 	if err := w.err("Request"); err != nil {
 		return err
@@ -41,7 +41,8 @@ func (r *Request) readV2(p []byte, g Guess) error {
 		return err
 	}
 	s := &r.Series
-	hi, err := r.fold(r.labels, r.hi)
+	refs := r.spelled()
+	hi, err := r.fold(refs, r.hi)
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (r *Request) readV2(p []byte, g Guess) error {
 	s.Guessed = hi == g.Hi
 	s.Key = Key{Hi: hi}
 	if !s.Guessed {
-		s.Key.Lo, err = r.fold(r.labels, r.lows())
+		s.Key.Lo, err = r.fold(refs, r.lows())
 	}
 	return err
 }
@@ -69,7 +70,9 @@ func (r *Request) plainV2(p []byte) bool {
 	}
 	f, ok := plainFloat(sample)
 	if ok {
-		r.labels, r.Series.Floats = refs, append(r.Series.Floats, f)
+		from := r.message.from + 2
+		r.labels = span{from, from + len(refs)}
+		r.Series.Floats = append(r.Series.Floats, f)
 	}
 	return ok
 }
@@ -88,22 +91,21 @@ func (r *Request) samplesV2(p []byte) (err error) {
 	if r.plainV2(p) {
 		return nil
 	}
-	r.labels, r.refs = nil, r.refs[:0]
+	r.labels, r.refs = span{}, r.refs[:0]
 	w := fields{p: p}
 	for w.next() {
 		switch {
-		case w.is(1, wireBytes) && r.labels == nil: // all of them, in all senders' encoding
-			r.labels = w.data
+		case w.is(1, wireBytes) && r.labels == span{} && !r.gathered: // all of them, in all senders' encoding
+			r.labels = span{r.message.from + w.in.from, r.message.from + w.in.to}
 		case w.id == 1:
-			if len(r.refs) == 0 {
-				r.refs = append(r.refs, r.labels...)
+			if !r.gathered {
+				r.refs = append(r.refs, r.spelled()...)
 			}
-			r.refs = appendRefs(r.refs, &w)
-			r.labels = r.refs
+			r.refs, r.gathered = appendRefs(r.refs, &w), true
 		case w.is(2, wireBytes):
-			err = r.addFloat(w.data)
+			err = r.addFloat(w.data())
 		case w.is(3, wireBytes):
-			err = r.addHistogram(w.data)
+			err = r.addHistogram(w.data())
 		case w.is(4, wireBytes):
 			r.Series.Exemplars++
 		}
@@ -159,39 +161,42 @@ func (r *Request) errRef(ref uint64) error {
 // appendRefs adds the references of the current field, packed or not, as varints.
 func appendRefs(dst []byte, w *fields) []byte {
 	if w.wire == wireBytes {
-		return append(dst, w.data...)
+		return append(dst, w.data()...)
 	}
 	return binary.AppendUvarint(dst, w.num)
 }
 
 func (r *Request) labelsV2(refs []byte, to *labelList) error {
-	next := func() ([]byte, error) {
-		ref, n := binary.Uvarint(refs)
-		if n <= 0 {
-			return nil, errRefs
-		}
-		if refs = refs[n:]; ref >= uint64(len(r.symbols)) {
-			return nil, r.errRef(ref)
-		}
-		return r.symbols[ref], nil
-	}
-	for len(refs) > 0 {
-		name, err := next()
+	for at := 0; at < len(refs); {
+		name, n, err := r.symbol(refs[at:])
 		if err != nil {
 			return err
 		}
-		if len(refs) == 0 {
+		if at += n; at == len(refs) {
 			return fmt.Errorf("%w: an odd number of label references", ErrMalformed)
 		}
-		value, err := next()
+		value, n, err := r.symbol(refs[at:])
 		if err != nil {
 			return err
 		}
+		at += n
 		if err := to.add(name, value); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// symbol is the symbol that the first of the references is of, and the reference's length.
+func (r *Request) symbol(refs []byte) ([]byte, int, error) {
+	ref, n := binary.Uvarint(refs)
+	if n <= 0 {
+		return nil, 0, errRefs
+	}
+	if ref >= uint64(len(r.symbols)) {
+		return nil, 0, r.errRef(ref)
+	}
+	return r.symbols[ref], n, nil
 }
 
 // SeriesMetadata is what a 2.0 request says of the current series' metric family; ok is false where it says
@@ -200,9 +205,9 @@ func (r *Request) SeriesMetadata() (m series.Metadata, ok bool, err error) {
 	if r.protocol != WriteV2 {
 		return m, false, nil
 	}
-	for w := (fields{p: r.rest}); w.next(); {
+	for w := (fields{p: r.rest()}); w.next(); {
 		if w.is(5, wireBytes) {
-			m, err = r.metadata(w.data)
+			m, err = r.metadata(w.data())
 		}
 	}
 	return m, m.Type != "" && (m.Type != model.MetricTypeUnknown || m.Help != "" || m.Unit != ""), err
