@@ -58,7 +58,9 @@ func (b *Builder) DefineNumbered(n Number, ls []LabelNumber) {
 		}
 		p = appendDelta(p, int64(k)-int64(before))
 	}
-	d.bytes, d.last, d.before = p, n, append(d.before[:0], ls...)
+	d.bytes, d.last = p, n
+	d.before = d.before[:0]
+	d.before = append(d.before, ls...)
 	d.count++
 }
 
@@ -100,12 +102,14 @@ func (b *Batch) Numbered(d *Definitions, place func(LabelNumber) (uint32, error)
 			if err != nil {
 				return err
 			}
-			d.places, now = append(d.places, at), append(now, LabelNumber(k))
+			d.places = append(d.places, at) // alone, so that no pointer is stored where there is room
+			now = append(now, LabelNumber(k))
 		}
 		if r.bad || last < 0 || last > math.MaxUint32 {
 			return fmt.Errorf("%w: definitions by labels", ErrCorrupt)
 		}
-		d.Numbers, d.ends = append(d.Numbers, Number(last)), append(d.ends, uint32(len(d.places)))
+		d.Numbers = append(d.Numbers, Number(last))
+		d.ends = append(d.ends, uint32(len(d.places)))
 		before, now = now, before
 	}
 	d.before, d.now = before, now
