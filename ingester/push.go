@@ -55,6 +55,7 @@ func (r *Receipt) Wait(ctx context.Context) (series.Ack, error) {
 // resolved is a batch whose numbers have become series. Nothing of it points into the batch's bytes.
 type resolved struct {
 	tenant     tenant.ID
+	of         head.List // in which the series are
 	floats     []floatOf
 	histograms []histogramOf
 	exemplars  []exemplarOf
@@ -62,19 +63,20 @@ type resolved struct {
 	size       int // of the batch, while it waits in the backlog
 }
 
+// floatOf has no pointers: there are many.
 type floatOf struct {
-	series *head.Series
+	series uint32 // its place in the list
 	t      int64
 	v      float64
 }
 
 type histogramOf struct {
-	*head.Series
+	series uint32
 	series.HistogramSample
 }
 
 type exemplarOf struct {
-	*head.Series
+	series uint32
 	exemplar.Exemplar
 }
 
@@ -191,6 +193,7 @@ func (i *Ingester) logRecord(st *stream, c *coding, b *series.Batch, batch []byt
 func (r *resolved) resolve(d dictionary, b *series.Batch, floats func() error) error {
 	r.reset()
 	r.tenant = b.Tenant
+	defer func() { r.of = d.settle() }()
 	if err := d.define(b); err != nil {
 		return err
 	}
@@ -213,7 +216,6 @@ func (r *resolved) resolve(d dictionary, b *series.Batch, floats func() error) e
 }
 
 func (r *resolved) reset() {
-	clear(r.floats)
 	clear(r.histograms)
 	clear(r.exemplars)
 	clear(r.metadata)
@@ -235,22 +237,24 @@ func (i *Ingester) apply(r *resolved) series.Ack {
 		}
 	}
 	for some := range slices.Chunk(r.floats, touched) {
-		touch(some)
+		touch(&r.of, some)
 		for _, f := range some {
-			if o := f.series.AppendFloat(f.t, f.v); o != head.Stored {
-				note(o, f.series, f.t)
+			s := r.of.At(int(f.series))
+			if o := s.AppendFloat(f.t, f.v); o != head.Stored {
+				note(o, s, f.t)
 			}
 		}
 	}
 	for _, h := range r.histograms {
+		s := r.of.At(int(h.series))
 		if h.H != nil {
-			note(h.AppendHistogram(h.Time, h.H), h.Series, h.Time)
+			note(s.AppendHistogram(h.Time, h.H), s, h.Time)
 		} else {
-			note(h.AppendFloatHistogram(h.Time, h.FH), h.Series, h.Time)
+			note(s.AppendFloatHistogram(h.Time, h.FH), s, h.Time)
 		}
 	}
 	for _, e := range r.exemplars {
-		e.AppendExemplar(e.Exemplar)
+		r.of.At(int(e.series)).AppendExemplar(e.Exemplar)
 	}
 	for _, m := range r.metadata {
 		i.families.put(r.tenant, m)
@@ -269,10 +273,10 @@ const touched = 16
 // touch touches the series of some floats.
 //
 //go:noinline
-func touch(floats []floatOf) (all bool) {
+func touch(of *head.List, floats []floatOf) (all bool) {
 	all = true
 	for i := range floats {
-		all = floats[i].series.Touch() && all
+		all = of.At(int(floats[i].series)).Touch() && all
 	}
 	return all
 }

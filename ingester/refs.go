@@ -3,17 +3,15 @@ package ingester
 import (
 	"unsafe"
 
-	"github.com/varve-io/varve/pkg/head"
 	"github.com/varve-io/varve/pkg/prefetch"
 	"github.com/varve-io/varve/pkg/series"
 )
 
-// ref is what a number stands for.
+// ref is what a number stands for. It has no pointers, which the collector would follow for every number.
 type ref struct {
-	series *head.Series
 	last   uint64 // bits of the value before
-	round  uint32
-	tenant uint32
+	series uint32 // its place in the era's head
+	era    uint32 // 0 if the number stands for nothing
 }
 
 // refs are what a stream's numbers stand for. They lie on pages: with series that come and go they are many more than samples come for

@@ -19,7 +19,6 @@ import (
 	"github.com/varve-io/varve/pkg/head"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
-	"github.com/varve-io/varve/pkg/wal"
 )
 
 // loaded is an epoch as a snapshot had it.
@@ -173,7 +172,7 @@ func (l *loaded) restoreShared(p []byte) error {
 }
 
 func (l *loaded) restoreStream(p []byte) error {
-	st, err := readStream(p, wal.Term{Epoch: l.epoch.number}, l.series)
+	st, err := readStream(p, l.epoch, l.series)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 func (s *stream) copy() *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &stream{id: s.id, term: s.term, round: s.round, next: s.next, refs: s.refs.copy(), labels: learned{all: slices.Clone(s.labels.all)}, tenants: maps.Clone(s.tenants)}
+	return &stream{id: s.id, term: s.term, round: s.round, next: s.next, refs: s.refs.copy(), eras: eras{all: slices.Clone(s.eras.all)}, labels: learned{all: slices.Clone(s.labels.all)}, tenants: maps.Clone(s.tenants)}
 }
 
 // refBytes is about what a number takes in a snapshot.
@@ -36,12 +36,12 @@ func writeStream(w *frameWriter, st *stream) error {
 	p = slices.Grow(binary.AppendUvarint(p, uint64(st.refs.size)), st.refs.size*refBytes)
 	for n := range st.refs.size {
 		r := st.refs.find(series.Number(n))
-		if r == nil || r.series == nil || r.round != st.round {
+		if r == nil || r.era == 0 || st.eras.all[r.era].round != st.round {
 			continue
 		}
 		p = binary.AppendUvarint(p, uint64(n))
-		p = binary.AppendUvarint(p, uint64(r.tenant))
-		p = binary.AppendUvarint(p, uint64(r.series.Ref()))
+		p = binary.AppendUvarint(p, uint64(st.eras.all[r.era].tenant))
+		p = binary.AppendUvarint(p, uint64(r.series))
 		p = binary.LittleEndian.AppendUint64(p, r.last)
 	}
 	if err := w.write(frameStream, p, true); err != nil {
@@ -64,21 +64,22 @@ func writeLabels(w *frameWriter, st *stream) error {
 	return w.write(frameRecord, b.AppendTo(nil), true)
 }
 
-// readStream is the reverse; the series are those of the snapshot.
-func readStream(p []byte, term wal.Term, of map[tenant.ID][]*head.Series) (*stream, error) {
+// readStream is the reverse, for an epoch whose heads have the series of the snapshot.
+func readStream(p []byte, e *epoch, of map[tenant.ID][]*head.Series) (*stream, error) {
 	f := fields{p: p}
 	st := &stream{id: series.StreamID{Distributor: f.uint64(), Generation: uint32(f.uvarint()), Partition: int32(uint32(f.uvarint()))}}
-	st.begin(term)
+	st.begin(wal.Term{Epoch: e.number})
 	st.next.Sequence = f.uvarint()
-	tenants := map[uint32][]*head.Series{}
 	st.tenants = map[tenant.ID]uint32{}
-	for range f.count() {
+	all := make([][]*head.Series, f.count()) // by the tenant's number
+	for range all {
 		id, err := tenant.Parse(string(f.bytes()))
-		if err != nil {
-			return nil, fmt.Errorf("%w: stream: %w", errSnapshot, err)
+		n := f.uvarint()
+		if err != nil || n >= uint64(len(all)) {
+			return nil, fmt.Errorf("%w: stream's tenants", errSnapshot)
 		}
-		n := uint32(f.uvarint())
-		st.tenants[id], tenants[n] = n, of[id]
+		st.tenants[id], all[n] = uint32(n), of[id]
+		st.dictionary(id, e.head(id)).settle()
 	}
 	size := f.uvarint()
 	if size > maxNumber {
@@ -87,10 +88,10 @@ func readStream(p []byte, term wal.Term, of map[tenant.ID][]*head.Series) (*stre
 	st.refs.size = int(size)
 	for len(f.p) > 0 {
 		n, t, k, last := f.uvarint(), uint32(f.uvarint()), f.uvarint(), f.uint64()
-		if f.bad || n >= size || k >= uint64(len(tenants[t])) || tenants[t][k] == nil {
+		if f.bad || n >= size || int(t) >= len(all) || k >= uint64(len(all[t])) || all[t][k] == nil {
 			return nil, fmt.Errorf("%w: stream", errSnapshot)
 		}
-		*st.refs.make(series.Number(n)) = ref{series: tenants[t][k], round: st.round, tenant: t, last: last}
+		*st.refs.make(series.Number(n)) = ref{series: all[t][k].Ref(), era: st.eras.current[t], last: last}
 	}
 	return st, f.err("stream")
 }

@@ -27,10 +27,11 @@ type stream struct {
 
 	mu      sync.Mutex
 	term    wal.Term
-	round   uint32 // counts terms; a reference of an older round must be looked up and logged again
+	round   uint32 // counts terms; what a number of an older one stands for must be looked up and logged again
 	refs    refs
+	eras    eras
 	labels  learned
-	tenants map[tenant.ID]uint32 // of the series; a reference has only the number
+	tenants map[tenant.ID]uint32 // of the series; an era has only the number
 	used    time.Time
 	scratch series.Builder
 	defined series.Definitions // room to read them
@@ -124,8 +125,11 @@ func (i *Ingester) vacate(e *epoch) {
 	i.streamsMu.RUnlock()
 	cut, rest := e.all(), newEpoch(e.number)
 	for _, s := range streams {
-		for n := 0; s.vacateSome(e, cut, rest, n); n += vacateStep {
+		for n := 0; s.vacateSome(cut, rest, n); n += vacateStep {
 		}
+		s.mu.Lock()
+		s.sweep()
+		s.mu.Unlock()
 	}
 	for _, h := range rest.all() {
 		h.Free()
@@ -133,29 +137,47 @@ func (i *Ingester) vacate(e *epoch) {
 }
 
 // vacateSome does so for some numbers from first on; false if there are none.
-func (s *stream) vacateSome(e *epoch, cut map[tenant.ID]*head.Head, rest *epoch, first int) bool {
+func (s *stream) vacateSome(cut map[tenant.ID]*head.Head, rest *epoch, first int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if first >= s.refs.size {
 		return false
 	}
+	to, known := s.newHomes(cut, rest), map[*head.Head]uint32{}
+	for n := first; n < min(first+vacateStep, s.refs.size); n++ {
+		r := s.refs.find(series.Number(n))
+		if r == nil || to[r.era] == nil {
+			continue
+		}
+		h, was := to[r.era], s.eras.all[r.era]
+		like, _, err := h.SeriesLike(was.list.At(int(r.series)))
+		if err != nil {
+			continue
+		}
+		if known[h] == 0 {
+			known[h] = s.homeOf(h, was.tenant)
+		}
+		r.series, r.era = like.Ref(), known[h]
+	}
+	for h, at := range known {
+		s.eras.all[at].list = h.All()
+	}
+	return true
+}
+
+// newHomes are the heads, by era, to which the numbers go that must leave theirs.
+func (s *stream) newHomes(cut map[tenant.ID]*head.Head, rest *epoch) []*head.Head {
 	ids := make(map[uint32]tenant.ID, len(s.tenants))
 	for id, n := range s.tenants {
 		ids[n] = id
 	}
-	for n := first; n < min(first+vacateStep, s.refs.size); n++ {
-		r := s.refs.find(series.Number(n))
-		if r == nil || r.series == nil || r.round == s.round && s.term.Epoch > e.number {
-			continue
-		}
-		id := ids[r.tenant]
-		if h := cut[id]; h != nil && h.Owns(r.series) {
-			if like, _, err := rest.head(id).SeriesLike(r.series); err == nil {
-				r.series = like
-			}
+	to := make([]*head.Head, len(s.eras.all))
+	for at, e := range s.eras.all {
+		if id := ids[e.tenant]; e.head != nil && cut[id] == e.head {
+			to[at] = rest.head(id)
 		}
 	}
-	return true
+	return to
 }
 
 // maxNumber bounds what a corrupt definition may cost.
@@ -166,10 +188,19 @@ type dictionary struct {
 	*stream
 	head *head.Head
 	of   uint32
+	now  uint32 // the era
 }
 
 func (s *stream) dictionary(id tenant.ID, h *head.Head) dictionary {
-	return dictionary{s, h, s.tenant(id)}
+	of := s.tenant(id)
+	return dictionary{s, h, of, s.era(of, h)}
+}
+
+// settle makes all series known to the era that the head has now.
+func (s dictionary) settle() head.List {
+	all := s.head.All()
+	s.eras.all[s.now].list = all
+	return all
 }
 
 // lookAhead is how many series before their turn memory is asked for what new ones change.
@@ -200,7 +231,7 @@ func (s dictionary) define(b *series.Batch) error {
 		if err != nil {
 			return err
 		}
-		*s.refs.make(n) = ref{series: ser, round: s.round, tenant: s.of}
+		*s.refs.make(n) = ref{series: ser.Ref(), era: s.now}
 	}
 	return nil
 }
@@ -208,20 +239,21 @@ func (s dictionary) define(b *series.Batch) error {
 // resolve is what a number stands for. One whose definition must be logged again is added to scratch.
 func (s dictionary) resolve(n series.Number) (*ref, error) {
 	r := s.refs.find(n)
-	if r == nil || r.series == nil {
+	if r == nil || r.era == 0 {
 		return nil, fmt.Errorf("%w: number %d of %d", series.ErrUnknownNumber, n, s.refs.size)
 	}
-	if r.tenant != s.of {
+	was := &s.eras.all[r.era]
+	if was.tenant != s.of {
 		return nil, fmt.Errorf("%w: number %d is another tenant's", series.ErrCorrupt, n)
 	}
-	if r.round == s.round {
+	if r.era == s.now {
 		return r, nil
 	}
-	ser, _, err := s.head.SeriesLike(r.series)
+	ser, _, err := s.head.SeriesLike(was.list.At(int(r.series)))
 	if err != nil {
 		return nil, err
 	}
-	*r = ref{series: ser, round: s.round, tenant: s.of}
+	*r = ref{series: ser.Ref(), era: s.now}
 	s.scratch.Define(n, ser.Labels())
 	return r, nil
 }
@@ -244,7 +276,7 @@ func (s dictionary) code(b *series.Batch, floats []floatOf, d *series.Difference
 		for k := range some {
 			n, bits := some[k].Number, some[k].Bits
 			r := refs.find(n)
-			if r == nil || r.round != s.round || r.tenant != s.of {
+			if r == nil || r.era != s.now {
 				var err error
 				if r, err = s.resolve(n); err != nil {
 					return floats, err

@@ -12,8 +12,10 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-io/varve/pkg/config"
+	"github.com/varve-io/varve/pkg/head"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
+	"github.com/varve-io/varve/pkg/wal"
 )
 
 // A batch of one tenant that uses a number of another is corrupt, in the term of the definition and in later ones.
@@ -44,7 +46,7 @@ func TestNumbersBelongToTheirTenant(t *testing.T) {
 	}
 	b.push(func(bl *series.Builder) { bl.Float(0, 2000, 3) })
 	b.want(map[string]float64{"a@1000": 1, "a@2000": 3})
-	if size := unsafe.Sizeof(ref{}); size > 24 {
+	if size := unsafe.Sizeof(ref{}); size > 16 {
 		t.Errorf("a reference takes %d bytes; there is one per series and distributor", size)
 	}
 }
@@ -77,10 +79,11 @@ func TestNumbersLeaveHeadsThatAreCut(t *testing.T) {
 		for _, st := range b.streams {
 			for n := range st.refs.size {
 				r := st.refs.find(series.Number(n))
-				if was.head(tenant.Anonymous).Owns(r.series) {
+				of := st.eras.all[r.era]
+				if was.head(tenant.Anonymous) == of.head {
 					t.Fatalf("number %d is of epoch %d", n, epoch)
 				}
-				if got := r.series.Labels(); !labels.Equal(got, named(fmt.Sprint("s", n))) {
+				if got := of.list.At(int(r.series)).Labels(); !labels.Equal(got, named(fmt.Sprint("s", n))) {
 					t.Fatalf("number %d has become %s", n, got)
 				}
 			}
@@ -115,5 +118,41 @@ func TestStreamsOutliveAPause(t *testing.T) {
 		if kept := len(b.streams) == 1; kept != c.kept {
 			t.Errorf("epochs of %s, a pause of %s: kept is %v", c.period, c.pause, kept)
 		}
+	}
+}
+
+// Heads that no number has any more are let go of, and those of numbers are not.
+func TestErasGoWithTheirNumbers(t *testing.T) {
+	const many = 20 * fewEras
+	st := &stream{}
+	for epoch := range many {
+		st.begin(wal.Term{Epoch: uint64(epoch)})
+		h := head.New(head.Options{})
+		d := st.dictionary(tenant.Anonymous, h)
+		if epoch%8 == 0 {
+			s, _, err := h.Series(named(fmt.Sprint("s", epoch)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			*st.refs.make(series.Number(epoch)) = ref{series: s.Ref(), era: d.now}
+		}
+		for n := 0; n <= epoch; n += 8 {
+			if n > 0 && epoch%(n+10) != 0 { // the first is used in each epoch, most others never again
+				continue
+			}
+			r, err := d.resolve(series.Number(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := d.settle()
+			if got := all.At(int(r.series)).Labels(); !labels.Equal(got, named(fmt.Sprint("s", n))) {
+				t.Fatalf("number %d has become %s", n, got)
+			}
+		}
+		d.settle()
+		h.Free()
+	}
+	if len(st.eras.all) > many/2 {
+		t.Errorf("%d eras are kept for %d numbers", len(st.eras.all), many/8)
 	}
 }

@@ -71,9 +71,6 @@ func (h *Head) SeriesLike(other *Series) (s *Series, created bool, err error) {
 	return h.index.like(h, other)
 }
 
-// Owns tells whether the series is one of the head's.
-func (h *Head) Owns(s *Series) bool { return s.page.head == h }
-
 // Seal makes the head read-only: every append that has not returned yet is either in the head, for all that read it
 // from now on, or refused.
 func (h *Head) Seal() { h.sealed.Store(true) }
