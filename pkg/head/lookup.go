@@ -66,14 +66,15 @@ func (l *Lookup) Series(places, soon []uint32) (s *Series, created bool, err err
 	defer p.mtx.Unlock()
 	l.expect(p, soon)
 	p.at = p.at[:0]
-	known := true
+	known, hash := true, uint32(0)
 	for _, n := range places {
 		at := &l.places[n]
 		known = (at.pair != 0 || at.locate(p, &l.labels[n])) && known
 		p.at = append(p.at, at.pair-1)
 	}
 	if known {
-		if s := p.find(p.hash()); s != nil {
+		hash = p.hash()
+		if s := p.find(hash); s != nil {
 			return s, false, nil
 		}
 	}
@@ -82,8 +83,9 @@ func (l *Lookup) Series(places, soon []uint32) (s *Series, created bool, err err
 	}
 	if !known {
 		l.make(p, places)
+		hash = p.hash()
 	}
-	return p.add(l.head), true, nil
+	return p.add(l.head, hash), true, nil
 }
 
 // make makes the pairs that are missing.

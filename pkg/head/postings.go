@@ -71,26 +71,30 @@ func (p *postings) get(h *Head, ls []labels.Label, keep func(string) string) (s 
 		p.places = append(p.places, place{})
 	}
 	p.at = p.at[:0]
-	known := true
+	known, hash := true, uint32(0)
 	for i := range ls {
 		known = p.places[i].locate(p, &ls[i]) && known
 		p.at = append(p.at, p.places[i].pair-1)
 	}
 	if known {
-		if s := p.find(p.hash()); s != nil {
+		hash = p.hash()
+		if s := p.find(hash); s != nil {
 			return s, false, nil
 		}
 	}
 	if err := p.room(h, len(ls)); err != nil {
 		return nil, false, err
 	}
-	for i := range ls {
-		if p.at[i] == missing {
-			p.places[i].make(p, &ls[i], keep)
-			p.at[i] = p.places[i].pair - 1
+	if !known {
+		for i := range ls {
+			if p.at[i] == missing {
+				p.places[i].make(p, &ls[i], keep)
+				p.at[i] = p.places[i].pair - 1
+			}
 		}
+		hash = p.hash()
 	}
-	return p.add(h), true, nil
+	return p.add(h, hash), true, nil
 }
 
 // missing is in the place of the number of a pair that there isn't yet. No pair has that number.
@@ -135,20 +139,29 @@ func (p *postings) findIn(t *table, hash uint32) (ref uint32) {
 	})
 }
 
-// hash is a hash of the numbers of the pairs at. The salt keeps it from being guessed.
+// hash is a hash of the numbers of the pairs at. The salt keeps it from being guessed. Two numbers at a time are multiplied with keys of their
+// place, so that no multiplication waits for another.
 func (p *postings) hash() uint32 {
-	h := p.salt
-	for _, n := range p.at {
-		hi, lo := bits.Mul64(h^uint64(n), 0x9e3779b97f4a7c15)
-		h = (hi ^ lo) + p.salt
+	const odd = 0x9e3779b97f4a7c15
+	sum, key, factor := p.salt, p.salt, p.salt
+	for i := 0; i < len(p.at); i += 2 {
+		two := uint64(p.at[i])
+		if i+1 < len(p.at) {
+			two |= uint64(p.at[i+1]) << 32
+		}
+		key += odd
+		factor = bits.RotateLeft64(factor, 23) + key
+		hi, lo := bits.Mul64(key^two, factor)
+		sum += hi ^ lo
 	}
-	return uint32(h >> 32)
+	hi, lo := bits.Mul64(sum, odd)
+	return uint32((hi ^ lo) >> 32)
 }
 
-// add makes a series of the pairs at and indexes it.
-func (p *postings) add(h *Head) *Series {
+// add makes a series of the pairs at, which have that hash, and indexes it.
+func (p *postings) add(h *Head, hash uint32) *Series {
 	s := p.newSeries()
-	p.young.add(p.hash(), uint32(p.series.n))
+	p.young.add(hash, uint32(p.series.n))
 	s.ref, s.labels = uint32(p.series.n), uint16(len(p.at))
 	p.place(h, s)
 	copy(s.numbers(), p.at)

@@ -82,3 +82,28 @@ func TestTable(t *testing.T) {
 		}
 	})
 }
+
+// Series whose labels' numbers are alike have other hashes, so that none is looked for among many.
+func TestHashesOfLikeSeries(t *testing.T) {
+	const n = 50_000
+	p := &New(Options{}).index
+	for name, numbers := range map[string]func(i uint32) []uint32{
+		"one label":   func(i uint32) []uint32 { return []uint32{i} },
+		"two":         func(i uint32) []uint32 { return []uint32{2 * i, 2*i + 1} },
+		"a grid":      func(i uint32) []uint32 { return []uint32{i % 40, 100 + i/40%40, 200 + i/1600} },
+		"a wide grid": func(i uint32) []uint32 { return []uint32{i % 40 << 13, i / 40 % 40 << 13, i / 1600 << 13, 7} },
+		"pods": func(i uint32) []uint32 {
+			return []uint32{i % 64, 70, 90 + i/1920, 3000 + 3*(i/64), 3001 + 3*(i/64), 3002 + 3*(i/64)}
+		},
+		"an order": func(i uint32) []uint32 { return []uint32{i % 224, i / 224, 5, i / 224, i % 224} },
+	} {
+		seen := make(map[uint32]bool, n)
+		for i := range uint32(n) {
+			p.at = numbers(i)
+			seen[p.hash()] = true
+		}
+		if same := n - len(seen); same > 10 { // of random ones, 0.3
+			t.Errorf("%s: %d of %d series have the hash of another", name, same, n)
+		}
+	}
+}

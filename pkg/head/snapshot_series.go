@@ -66,9 +66,10 @@ func (h *Head) RestoreSeries(p []byte) ([]*Series, error) {
 		if d.bad {
 			break
 		}
-		s := x.find(x.hash())
+		hash := x.hash()
+		s := x.find(hash)
 		if s == nil {
-			s = x.add(h)
+			s = x.add(h, hash)
 		}
 		made = append(made, s)
 	}

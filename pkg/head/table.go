@@ -63,6 +63,9 @@ func (t *table) put(s slot) {
 	t.slots[i] = s
 }
 
+// slotsAhead is how many slots before its turn memory is asked for where the number will be put.
+const slotsAhead = 16
+
 // addAll adds what another table has. Room for all is made first: they come in the order of their hashes, and would fill the front of a
 // table that is too small long before it grows.
 func (t *table) addAll(of *table) {
@@ -70,7 +73,10 @@ func (t *table) addAll(of *table) {
 		t.grow(least)
 	}
 	t.used += of.used
-	for _, s := range of.slots {
+	for i, s := range of.slots {
+		if soon := of.slots[min(i+slotsAhead, len(of.slots)-1)]; soon.number != 0 {
+			t.expect(soon.hash)
+		}
 		if s.number != 0 {
 			t.put(s)
 		}
