@@ -23,17 +23,20 @@ const batchBytes = 4 << 20
 type part struct {
 	stream     *stream
 	generation uint32
-	born       uint32          // the version at which the generation began
-	builder    *series.Builder // of the batch that isn't finished
-	used       int             // bytes of the definitions of series that it uses
+	born       uint32      // the version at which the generation began
+	labels     *dictionary // of the generation
+	builder    *draft      // of the batch that isn't finished
+	used       int         // bytes of the definitions of series that it uses
 	pending    []definition
 	batches    []batch
 }
 
 // batch is one that is finished.
 type batch struct {
-	encoded  *letter // nil once it is sent
-	pending  int     // where its definitions end in the part's
+	encoded  *letter            // nil once it is sent
+	pending  int                // where its definitions end in the part's,
+	texts    int                // and its labels' texts
+	oldest   series.LabelNumber // that it needs
 	receipts []series.Receipt
 }
 
@@ -46,7 +49,7 @@ type definition struct {
 // begin makes the part that of another request.
 func (p *part) begin(st *stream) {
 	p.stream, p.used = st, 0
-	p.generation, p.born = st.current()
+	p.generation, p.born, p.labels = st.current()
 	p.pending = p.pending[:0]
 	p.forget()
 }
@@ -72,8 +75,8 @@ func (p *part) finish(letters *letterbox) {
 	}
 	encoded := letters.take(p.builder.Size())
 	encoded.bytes = p.builder.AppendTo(encoded.bytes)
-	p.batches = append(p.batches, batch{encoded: encoded, pending: len(p.pending)})
-	p.builder.Reset(p.builder.Stream(), p.builder.Tenant())
+	p.batches = append(p.batches, batch{encoded: encoded, pending: len(p.pending), texts: len(p.builder.texts), oldest: p.builder.oldest})
+	p.builder.turn(p.builder.Stream(), p.builder.Tenant())
 }
 
 // part is that of a partition, with room in its batch. errStale says that its numbering is newer than the request.
@@ -117,7 +120,7 @@ func (r *request) newPart(partition int32) (*part, error) {
 	if p.born > r.version {
 		return nil, errStale
 	}
-	p.builder.Reset(series.StreamID{Distributor: r.d.incarnation, Generation: p.generation, Partition: partition}, r.sender.id)
+	p.builder.begin(series.StreamID{Distributor: r.d.incarnation, Generation: p.generation, Partition: partition}, r.sender.id)
 	r.parts[partition] = p
 	return p, nil
 }
@@ -178,20 +181,21 @@ func (r *request) release() {
 func (r *request) send() error {
 	for _, p := range r.order {
 		p.finish(&r.d.letters)
-		first := 0
+		first, text := 0, 0
 		for i := range p.batches {
 			b := &p.batches[i]
-			receipts, whole, err := p.stream.push(p.generation, b.encoded)
+			receipts, whole, err := p.stream.push(p.generation, b.oldest, b.encoded)
 			if err != nil {
 				return err
 			}
 			b.encoded.free()
 			b.encoded = nil
 			b.receipts = receipts
-			if whole && first < b.pending { // else some owner lacks these definitions: the next request sends them again
+			if whole { // else some owner lacks these definitions: the next request sends them again
 				r.sender.table.setDefined(p.stream.partition, p.pending[first:b.pending])
+				p.labels.setKnown(p.builder.texts[text:b.texts])
 			}
-			first = b.pending
+			first, text = b.pending, b.texts
 		}
 	}
 	return nil

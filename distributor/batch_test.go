@@ -26,9 +26,9 @@ import (
 // scale is an owner that weighs what it gets.
 type scale struct {
 	mu           sync.Mutex
-	definitions  map[series.Number]int // their sizes
-	largest      int                   // batch
-	largestAgain int                   // of all definitions that a batch uses
+	told         told
+	largest      int // batch
+	largestAgain int // of all definitions that a batch uses
 	batches      int
 	floats       int
 	histograms   int
@@ -57,17 +57,13 @@ func (s *scale) Push(p []byte, free func()) (series.Receipt, error) {
 	s.largest = max(s.largest, len(p))
 	uses := map[series.Number]bool{}
 	use := func(n series.Number) error {
-		if s.definitions[n] == 0 {
+		if s.told.series[n] == "" {
 			return fmt.Errorf("batch %d: number %d is not defined", s.batches, n)
 		}
 		uses[n] = true
 		return nil
 	}
-	var defined series.Definitions
-	err = b.Definitions(&defined)
-	for i, n := range defined.Numbers {
-		s.definitions[n] = len(labelsOf(&defined, i).Bytes(nil))
-	}
+	_, err = s.told.read(&b)
 	err = errors.Join(err,
 		b.Histograms(func(h series.HistogramSample) error { s.histograms++; return use(h.Number) }),
 		b.Exemplars(func(n series.Number, _ exemplar.Exemplar) error { s.exemplars++; return use(n) }),
@@ -85,7 +81,7 @@ func (s *scale) Push(p []byte, free func()) (series.Receipt, error) {
 	}
 	again := 0
 	for n := range uses {
-		again += s.definitions[n]
+		again += len(s.told.series[n])
 	}
 	s.largestAgain = max(s.largestAgain, again)
 	return settled{}, nil
@@ -93,7 +89,7 @@ func (s *scale) Push(p []byte, free func()) (series.Receipt, error) {
 
 // newScale is a yard whose one owner is a scale.
 func newScale(t *testing.T) (*yard, *scale) {
-	s := &scale{definitions: map[series.Number]int{}, families: map[string]bool{}, broken: make(chan struct{})}
+	s := &scale{told: told{series: map[series.Number]string{}}, families: map[string]bool{}, broken: make(chan struct{})}
 	y := newYard(t, 1, "a")
 	synctest.Wait()
 	y.streams[0].close()
@@ -160,6 +156,7 @@ func TestBatchesAreBounded(t *testing.T) {
 		batches                                 int // at least
 	}{
 		{"long labels of many series", remote.WriteV2, longLabels(t, 900, 3500, now), 900, 0, 0, 0, 6},
+		{"labels that have numbers, of many series", remote.WriteV2, longLabels(t, 2500, 490, now), 2500, 0, 0, 0, 3},
 		{"many floats", remote.WriteV1, v1(prompb.WriteRequest{Timeseries: []prompb.TimeSeries{floats}}), 450_000, 0, 0, 0, 2},
 		{"many histograms", remote.WriteV1, v1(prompb.WriteRequest{Timeseries: []prompb.TimeSeries{histograms}}), 0, 4000, 0, 0, 2},
 		{"many exemplars", remote.WriteV1, v1(prompb.WriteRequest{Timeseries: []prompb.TimeSeries{exemplars}}), 0, 0, 50_000, 0, 3},

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-io/varve/pkg/remote"
-	"github.com/varve-io/varve/pkg/series"
 )
 
 // desk is the room in which a request becomes batches. Most of its time a request waits, for its body and for acks, without
@@ -20,7 +19,7 @@ type desk struct {
 	stored   []labels.Label // of the current series, where rules have changed them
 	hashed   []byte
 	rewriter *labels.Builder
-	builders []*series.Builder // of the request's parts
+	builders []*draft // of the request's parts
 }
 
 func newDesk(h remote.Hasher) *desk {
@@ -28,9 +27,9 @@ func newDesk(h remote.Hasher) *desk {
 }
 
 // builder is that of the n-th part.
-func (k *desk) builder(n int) *series.Builder {
+func (k *desk) builder(n int) *draft {
 	if n == len(k.builders) {
-		k.builders = append(k.builders, &series.Builder{})
+		k.builders = append(k.builders, &draft{})
 	}
 	return k.builders[n]
 }
@@ -98,7 +97,7 @@ func (r *request) leaveDesk() {
 		return
 	}
 	for _, p := range r.order {
-		p.builder = nil
+		p.builder, p.labels = nil, nil
 	}
 	r.d.desks.giveBack(r.desk)
 	r.desk = nil

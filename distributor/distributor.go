@@ -120,6 +120,7 @@ func (d *Distributor) Run(ctx context.Context) error {
 		case <-sweep.C:
 			d.expire(d.deps.Now())
 			d.desks.clear()
+			d.sweepLabels()
 		}
 	}
 }
@@ -217,6 +218,16 @@ func (d *Distributor) expire(now time.Time) {
 			delete(d.tenants, s.id)
 			d.mu.Unlock()
 		}
+	}
+}
+
+// sweepLabels lets go of the labels of streams without new series.
+func (d *Distributor) sweepLabels() {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, s := range d.streams {
+		_, _, ls := s.current()
+		ls.sweep()
 	}
 }
 

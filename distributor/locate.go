@@ -203,7 +203,13 @@ func (r *request) drop(id uint32, replica uint16) uint32 {
 
 // addDefinition says in the batch what the entry's number stands for.
 func (r *request) addDefinition(p *part, id uint32, st standing, ls []labels.Label) error {
-	size := p.builder.DefineLabels(st.series(), ls)
+	size := 0
+	if !r.inTexts {
+		size = p.labels.define(p.builder, st.series(), ls)
+	}
+	if size == 0 {
+		size = p.builder.DefineLabels(st.series(), ls)
+	}
 	p.used += size
 	r.trail.at(id).setSize(st, size)
 	p.pending = append(p.pending, definition{id, st.number})

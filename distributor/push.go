@@ -63,6 +63,7 @@ type request struct {
 	order     []*part
 	latest    *part // where the series before went
 	ballots   ballots
+	inTexts   bool       // labels get no numbers: those of an earlier building were too old when it was sent
 	violation *violation // of the current series, where it goes nowhere
 }
 
@@ -75,7 +76,7 @@ func newRequest(d *Distributor) *request {
 // it again; Written then says what is known to be.
 func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, body []byte) (Written, error) {
 	defer r.release()
-	r.sender, r.charged = r.d.sender(id), 0
+	r.sender, r.charged, r.inTexts = r.d.sender(id), 0, false
 	if r.held == 0 {
 		r.holder = r.sender
 	}
@@ -93,6 +94,7 @@ func (r *request) push(ctx context.Context, id tenant.ID, p remote.Protocol, bod
 			err = r.send()
 		}
 		if errors.Is(err, errStale) {
+			r.inTexts = r.inTexts || errors.Is(err, errLate)
 			r.decoder.Rewind()
 			continue
 		}

@@ -30,7 +30,7 @@ type keeper struct {
 	name string
 
 	mu        sync.Mutex
-	known     map[series.StreamID]map[series.Number]string
+	known     map[series.StreamID]*told
 	defined   map[string]int     // definitions, by series
 	samples   map[string]float64 // by series and time
 	problems  []error
@@ -43,7 +43,7 @@ type keeper struct {
 }
 
 func newKeeper(name string) *keeper {
-	return &keeper{name: name, known: map[series.StreamID]map[series.Number]string{}, defined: map[string]int{}, samples: map[string]float64{}}
+	return &keeper{name: name, known: map[series.StreamID]*told{}, defined: map[string]int{}, samples: map[string]float64{}}
 }
 
 // take reads a batch.
@@ -54,40 +54,25 @@ func (k *keeper) take(batch []byte) error {
 	}
 	known := k.known[b.Stream]
 	if known == nil {
-		known = map[series.Number]string{}
+		known = &told{series: map[series.Number]string{}}
 		k.known[b.Stream] = known
 	}
-	var defined series.Definitions
-	err = b.Definitions(&defined)
-	for i, n := range defined.Numbers {
-		s := labelsOf(&defined, i).String()
-		if was, ok := known[n]; ok && was != s {
-			return fmt.Errorf("number %d was %s and is now %s", n, was, s)
-		}
-		known[n] = s
-		k.defined[s]++
+	defined, err := known.read(&b)
+	for _, n := range defined {
+		k.defined[known.series[n]]++
 	}
 	for it := b.Floats(); err == nil; {
 		n, t, v, ok := it.Next()
 		if !ok {
 			return it.Err()
 		}
-		s, ok := known[n]
+		s, ok := known.series[n]
 		if !ok {
 			return fmt.Errorf("%w: %d", series.ErrUnknownNumber, n)
 		}
 		k.samples[fmt.Sprintf("%s@%d", s, t)] = v
 	}
 	return err
-}
-
-// labelsOf are the labels of the i-th number that is defined.
-func labelsOf(d *series.Definitions, i int) labels.Labels {
-	var b labels.ScratchBuilder
-	for _, place := range d.Labels(i) {
-		b.Add(d.Pairs[place].Name, d.Pairs[place].Value)
-	}
-	return b.Labels()
 }
 
 type keeperWay struct {
@@ -145,7 +130,7 @@ func (ks keepers) Dial(_ context.Context, o ring.Owner) (Owner, error) {
 		return nil, errors.New("down")
 	}
 	// A new way begins with an empty dictionary.
-	k.known = map[series.StreamID]map[series.Number]string{}
+	k.known = map[series.StreamID]*told{}
 	k.way = &keeperWay{keeper: k, broken: make(chan struct{})}
 	return k.way, nil
 }
@@ -374,7 +359,7 @@ func TestNumberingBeginsAnew(t *testing.T) {
 		synctest.Wait()
 		y.mustPush(time.Now(), 1, "x")
 		s := y.stream(0, y.ring.View())
-		before, born := s.current()
+		before, born, _ := s.current()
 		for range 200_000 {
 			s.number()
 		}

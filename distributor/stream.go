@@ -3,6 +3,7 @@ package distributor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,9 @@ type Dialer interface {
 // errStale says that a batch's numbers belong to an older generation of the stream: it must be built again.
 var errStale = errors.New("stream has a new generation")
 
+// errLate is errStale because of labels: owners don't keep one that the batch needs, or it would drive out a newer one.
+var errLate = fmt.Errorf("%w, or its labels are too old", errStale)
+
 // errNoOwner says that too few owners could be reached.
 var errNoOwner = errors.New("too few owners can be reached")
 
@@ -53,6 +57,7 @@ type stream struct {
 	mu      sync.Mutex       // held to change the generation
 	born    uint32           // the version at which the generation began
 	retired int              // numbers of this generation whose series expired
+	labels  *dictionary      // of this generation
 	links   map[string]*link // by instance
 }
 
@@ -77,11 +82,11 @@ func (s *stream) number() (series.Number, uint32) {
 
 func (s *stream) currentGeneration() uint32 { return uint32(s.counter.Load() >> 32) }
 
-// current is the generation, and the version at which it began.
-func (s *stream) current() (generation, born uint32) {
+// current is the generation, the version at which it began, and its labels.
+func (s *stream) current() (generation, born uint32, ls *dictionary) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.currentGeneration(), s.born
+	return s.currentGeneration(), s.born, s.labels
 }
 
 // retire counts a number that no series has any more, which it had at that version. Once most of many are so, the
@@ -101,7 +106,7 @@ func (s *stream) retire(version uint32) {
 // renumber begins a new generation.
 func (s *stream) renumber() {
 	s.counter.Store(uint64(s.currentGeneration()+1) << 32)
-	s.born, s.retired = s.versions.renumbered(), 0
+	s.born, s.retired, s.labels = s.versions.renumbered(), 0, newDictionary()
 }
 
 // follow makes the links those of the partition's owners. Ways to new ones are opened in the background.
@@ -196,12 +201,19 @@ func (s *stream) joined() int {
 	return n
 }
 
-// push hands the batch to every owner that can be reached. whole tells that none of them refused it.
-func (s *stream) push(generation uint32, batch *letter) (receipts []series.Receipt, whole bool, err error) {
+// push hands the batch, which needs no label older than that one, to every owner that can be reached. whole tells that none of them
+// refused it.
+func (s *stream) push(generation uint32, oldest series.LabelNumber, batch *letter) (receipts []series.Receipt, whole bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if generation != s.currentGeneration() {
 		return nil, false, errStale
+	}
+	if !s.labels.keeps(oldest) {
+		return nil, false, errLate
+	}
+	if s.labels.spent() {
+		defer s.renumber()
 	}
 	receipts = make([]series.Receipt, 0, len(s.links))
 	whole = true

@@ -131,16 +131,16 @@ func TestStreamJoinsOwnersAsTheyCome(t *testing.T) {
 		if f.dialled("c") < 1000 {
 			t.Errorf("a dead owner was dialled %d times in an hour", f.dialled("c"))
 		}
-		if _, whole, err := s.push(before, letterOf("one")); err != nil || !whole {
+		if _, whole, err := s.push(before, noLabel, letterOf("one")); err != nil || !whole {
 			t.Errorf("push: whole %v, %v", whole, err)
 		}
 		f.set("c", true)
 		time.Sleep(redialAfter)
 		synctest.Wait()
-		if _, _, err := s.push(before, letterOf("stale")); !errors.Is(err, errStale) {
+		if _, _, err := s.push(before, noLabel, letterOf("stale")); !errors.Is(err, errStale) {
 			t.Errorf("push of an older generation: %v", err)
 		}
-		receipts, whole, err := s.push(s.currentGeneration(), letterOf("two"))
+		receipts, whole, err := s.push(s.currentGeneration(), noLabel, letterOf("two"))
 		if err != nil || !whole || len(receipts) != 3 {
 			t.Errorf("%d receipts, whole %v, %v", len(receipts), whole, err)
 		}
@@ -163,12 +163,12 @@ func TestStreamGoesOnWithoutABrokenOwner(t *testing.T) {
 		f.set("b", false)
 		f.breakWays("b")
 		synctest.Wait()
-		receipts, whole, err := s.push(g, letterOf("x"))
+		receipts, whole, err := s.push(g, noLabel, letterOf("x"))
 		if err != nil || !whole || len(receipts) != 2 {
 			t.Errorf("%d receipts, whole %v, %v", len(receipts), whole, err)
 		}
 		f.fill("a")
-		receipts, whole, _ = s.push(g, letterOf("y"))
+		receipts, whole, _ = s.push(g, noLabel, letterOf("y"))
 		if _, err := await(t.Context(), receipts, 2); whole || err == nil {
 			t.Errorf("one of two refused: whole %v, %v", whole, err)
 		}
@@ -244,7 +244,7 @@ func TestStreamOrder(t *testing.T) {
 		for i := range 8 {
 			senders.Go(func() {
 				for j := range 200 {
-					if _, _, err := s.push(g, letterOf(fmt.Sprintf("%d/%d", i, j))); err != nil {
+					if _, _, err := s.push(g, noLabel, letterOf(fmt.Sprintf("%d/%d", i, j))); err != nil {
 						t.Error(err)
 					}
 				}

@@ -275,6 +275,9 @@ func (t *table) idleReplicas(idle []bool) {
 // setDefined notes that definitions for a partition have gone out, where the entries still have these numbers: the same
 // version and the same partition mean the same generation of its stream, in which a number is given once.
 func (t *table) setDefined(partition int32, ds []definition) {
+	if len(ds) == 0 {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, d := range ds {

@@ -492,7 +492,7 @@ func TestDefinitionsCountForTheirNumbering(t *testing.T) {
 	v := newVersions()
 	p := &part{stream: newStream(0, newFleet(), v)}
 	current := func() uint32 {
-		p.generation, p.born = p.stream.current()
+		p.generation, p.born, _ = p.stream.current()
 		return v.current.Load().version
 	}
 	tab := newTable()
