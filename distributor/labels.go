@@ -7,9 +7,11 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/varve-io/varve/pkg/prefetch"
 	"github.com/varve-io/varve/pkg/series"
 	"github.com/varve-io/varve/pkg/tenant"
 )
@@ -21,7 +23,8 @@ import (
 // number. So a batch needs nothing but itself and what was sent before it. Owners keep series.LabelsKept labels; one that is half as far
 // behind the newest gets another number, and a batch that needs one that is further behind is stale.
 //
-// It is bounded, and what it forgets gets another number. Its hash has a secret, so nobody can make labels that drive each other out.
+// It is bounded, and what it forgets gets another number. It knows labels by 64 bits of a hash with a secret, so nobody can make labels that
+// it mixes up; a new label is taken for another one with a chance of 2^-62. Their texts would not be in a cache when they are compared.
 type dictionary struct {
 	seed maphash.Seed
 	next atomic.Uint64 // number; changes under mu
@@ -32,24 +35,17 @@ type dictionary struct {
 }
 
 // labelSet is labels that share a place, the one that was used last first. It is a line of the cache.
-type labelSet [2]place
+type labelSet [4]numbered
 
-// numberedLabel is a label with its number. It is none without a text.
-type numberedLabel struct {
-	text   string // name and value
-	name   uint32 // bytes of the name
+// numbered is a label that has a number; there is none where the hash is 0.
+type numbered struct {
+	hash   uint64
 	number series.LabelNumber
-}
-
-// place is where a label may stand.
-type place struct {
-	numberedLabel
-	hash  uint32 // a part of it
-	known bool   // by all owners
+	known  bool // by all owners
 }
 
 const (
-	labelSets = 2048
+	labelSets = 1024
 	// longLabel is how many bytes a label may have at most. Series that have longer ones are written out.
 	longLabel = 512
 	// newAtMost is about how many labels of a request get new numbers, in one partition; series with more are written out. So no
@@ -71,15 +67,8 @@ type draft struct {
 	earlier int                            // so many of them are of earlier batches
 	made    int                            // new numbers in all batches of the part
 
-	before  []numberedLabel      // of the series before in the batch, and of those before it that had more
-	numbers []series.LabelNumber // the same
-	others  []other              // of the series
-}
-
-// other is a label that the series before did not have in its place.
-type other struct {
-	i    int
-	hash uint64
+	hashes  []uint64 // of the series
+	numbers []series.LabelNumber
 }
 
 // numberAt is a label's number, and its set in the dictionary.
@@ -101,7 +90,6 @@ func (b *draft) turn(stream series.StreamID, id tenant.ID) {
 		b.has[l.number%series.LabelsKept/64] = 0
 	}
 	b.oldest, b.earlier = noLabel, len(b.texts)
-	b.before, b.numbers = b.before[:0], b.numbers[:0]
 }
 
 // tells whether the batch has the text of a number, and notes that it has from now on.
@@ -118,42 +106,37 @@ func (b *draft) tells(l numberAt) bool {
 // define says in the batch which series a number stands for. The result is how many bytes that takes at most, written out; 0 if
 // it was not said: then the labels can't have numbers.
 func (d *dictionary) define(b *draft, n series.Number, ls []labels.Label) int {
-	size, ok := d.compare(b, ls)
-	if !ok || b.made >= newAtMost || len(b.others) > 0 && !d.find(b, ls) {
+	size, ok := d.hash(b, ls)
+	if !ok || b.made >= newAtMost || !d.find(b, ls) {
 		return 0
 	}
-	b.DefineNumbered(n, b.numbers[:len(ls)])
+	b.DefineNumbered(n, b.numbers)
 	return size
 }
 
-// compare tells which labels are others than those of the series before in the batch: of a target's series, few are. The result is how
-// many bytes the series takes; false if a label is too long.
-func (d *dictionary) compare(b *draft, ls []labels.Label) (size int, ok bool) {
-	for len(b.before) < len(ls) {
-		b.before, b.numbers = append(b.before, numberedLabel{}), append(b.numbers, 0)
-	}
-	size, b.others = 2*binary.MaxVarintLen32, b.others[:0]
+// hash makes the hashes of a series' labels. The result is how many bytes the series takes; false if a label is too long.
+func (d *dictionary) hash(b *draft, ls []labels.Label) (size int, ok bool) {
+	b.hashes, size = b.hashes[:0], 2*binary.MaxVarintLen32
 	for i := range ls {
 		l := &ls[i]
 		n := len(l.Name) + len(l.Value)
-		if n == 0 || n > longLabel {
+		if n > longLabel {
 			return 0, false
 		}
-		if size += n + labelBytes; !b.before[i].is(l) {
-			b.others = append(b.others, other{i, d.hash(l)})
-		}
+		size += n + labelBytes
+		b.hashes = append(b.hashes, d.hashOf(l))
 	}
 	return size, true
 }
 
-func (d *dictionary) hash(l *labels.Label) uint64 {
-	return maphash.String(d.seed, l.Value) ^ bits.RotateLeft64(maphash.String(d.seed, l.Name), 32)
+func (d *dictionary) hashOf(l *labels.Label) uint64 {
+	return max(1, maphash.String(d.seed, l.Value)^bits.RotateLeft64(maphash.String(d.seed, l.Name), 32))
 }
 
 // labelBytes is what a label takes at most beside its text: its number, and two lengths.
 const labelBytes = 3 + 2*2
 
-// find is the numbers of the labels that are others; false if there are no more numbers.
+// find finds the numbers of the labels; false if there are no more numbers.
 func (d *dictionary) find(b *draft, ls []labels.Label) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -163,22 +146,21 @@ func (d *dictionary) find(b *draft, ls []labels.Label) bool {
 	if d.used = true; d.sets == nil {
 		d.sets = new([labelSets]labelSet)
 	}
-	for _, o := range b.others {
-		b.before[o.i] = d.number(b, o.hash, &ls[o.i])
-		b.numbers[o.i] = b.before[o.i].number
+	for _, h := range b.hashes {
+		prefetch.Line(unsafe.Pointer(&d.sets[h%labelSets]))
+	}
+	b.numbers = b.numbers[:0]
+	for i, h := range b.hashes {
+		b.numbers = append(b.numbers, d.number(b, h, &ls[i]))
 	}
 	return true
 }
 
-// number is a label with its number. Its text is added to the batch unless that can do without. Call it under mu.
-func (d *dictionary) number(b *draft, hash uint64, l *labels.Label) numberedLabel {
-	at, rest := uint32(hash%labelSets), uint32(hash>>32)
-	p := d.sets[at].find(rest, l)
-	switch {
-	case p.text == "":
-		p.text, p.name, p.hash = l.Name+l.Value, uint32(len(l.Name)), rest
-		fallthrough
-	case uint64(p.number)+series.LabelsKept/2 <= d.next.Load():
+// number is that of a label. Its text is added to the batch unless that can do without. Call it under mu.
+func (d *dictionary) number(b *draft, hash uint64, l *labels.Label) series.LabelNumber {
+	at := uint32(hash % labelSets)
+	p, is := d.sets[at].find(hash)
+	if !is || uint64(p.number)+series.LabelsKept/2 <= d.next.Load() {
 		p.number, p.known = series.LabelNumber(d.next.Add(1)-1), false
 		b.made++
 	}
@@ -186,25 +168,23 @@ func (d *dictionary) number(b *draft, hash uint64, l *labels.Label) numberedLabe
 	if !p.known && !b.tells(numberAt{p.number, at}) {
 		b.Label(p.number, *l)
 	}
-	return p.numberedLabel
+	return p.number
 }
 
-// find is the place of a label, the first one of the set from then on. Without a text, it is for the label.
-func (s *labelSet) find(hash uint32, l *labels.Label) *place {
-	first, second := &s[0], &s[1]
-	if first.hash == hash && first.is(l) {
-		return first
+// find is the place of a label, the first one of the set from then on; is tells that it is there already.
+func (s *labelSet) find(hash uint64) (p *numbered, is bool) {
+	if s[0].hash == hash {
+		return &s[0], true
 	}
-	*first, *second = *second, *first
-	if first.hash != hash || !first.is(l) {
-		*first = place{}
+	found, i := numbered{hash: hash}, 1
+	for ; i < len(s)-1 && s[i].hash != hash; i++ {
 	}
-	return first
-}
-
-// is tells whether it is that label.
-func (n *numberedLabel) is(l *labels.Label) bool {
-	return n.name == uint32(len(l.Name)) && len(n.text) == len(l.Name)+len(l.Value) && n.text[n.name:] == l.Value && n.text[:n.name] == l.Name
+	if is = s[i].hash == hash; is {
+		found = s[i]
+	}
+	copy(s[1:i+1], s[:i])
+	s[0] = found
+	return &s[0], is
 }
 
 // setKnown notes that all owners have these labels.

@@ -390,7 +390,7 @@ func TestLabelsThatShareAPlace(t *testing.T) {
 	d, b := newDictionary(), &draft{}
 	var all [][]labels.Label
 	for n := 0; len(all) < 20; n++ {
-		if l := (labels.Label{Name: "n", Value: fmt.Sprint(n)}); d.hash(&l)%labelSets == 7 {
+		if l := (labels.Label{Name: "n", Value: fmt.Sprint(n)}); d.hashOf(&l)%labelSets == 7 {
 			all = append(all, []labels.Label{{Name: "a", Value: "b"}, l})
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func (s *stream) copy() *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &stream{id: s.id, term: s.term, round: s.round, next: s.next, refs: s.refs.copy(), eras: eras{all: slices.Clone(s.eras.all)}, labels: learned{all: slices.Clone(s.labels.all)}, tenants: maps.Clone(s.tenants)}
+	return &stream{id: s.id, term: s.term, round: s.round, next: s.next, refs: s.refs.copy(), eras: eras{all: slices.Clone(s.eras.all)}, labels: learned{all: slices.Clone(s.labels.all), texts: slices.Clone(s.labels.texts)}, tenants: maps.Clone(s.tenants)}
 }
 
 // refBytes is about what a number takes in a snapshot.
