@@ -23,11 +23,11 @@ import (
 // number. So a batch needs nothing but itself and what was sent before it. Owners keep series.LabelsKept labels; one that is half as far
 // behind the newest gets another number, and a batch that needs one that is further behind is stale.
 //
-// It is bounded, and what it forgets gets another number. It knows labels by 64 bits of a hash with a secret, so nobody can make labels that
-// it mixes up; a new label is taken for another one with a chance of 2^-62. Their texts would not be in a cache when they are compared.
+// It is bounded, and what it forgets gets another number. It knows labels by 80 bits of hashes with secrets, so nobody can make labels that
+// it mixes up; a new label is taken for one of 4096 others with a chance of 2^-68. Their texts would not be in a cache when they are compared.
 type dictionary struct {
-	seed maphash.Seed
-	next atomic.Uint64 // number; changes under mu
+	seeds [2]maphash.Seed
+	next  atomic.Uint64 // number; changes under mu
 
 	mu   sync.Mutex
 	sets *[labelSets]labelSet // nil while it isn't needed
@@ -41,7 +41,16 @@ type labelSet [4]numbered
 type numbered struct {
 	hash   uint64
 	number series.LabelNumber
+	check  uint16
 	known  bool // by all owners
+}
+
+func (n *numbered) is(h labelHash) bool { return n.hash == h.hash && n.check == h.check }
+
+// labelHash is what a label is known by: a hash, never 0, and some bits of another one, of its value.
+type labelHash struct {
+	hash  uint64
+	check uint16
 }
 
 const (
@@ -55,7 +64,9 @@ const (
 	noLabel = series.LabelNumber(math.MaxUint32)
 )
 
-func newDictionary() *dictionary { return &dictionary{seed: maphash.MakeSeed()} }
+func newDictionary() *dictionary {
+	return &dictionary{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+}
 
 // draft is a batch that is built, with what it has of its stream's labels.
 type draft struct {
@@ -67,7 +78,7 @@ type draft struct {
 	earlier int                            // so many of them are of earlier batches
 	made    int                            // new numbers in all batches of the part
 
-	hashes  []uint64 // of the series
+	hashes  []labelHash // of the series
 	numbers []series.LabelNumber
 }
 
@@ -129,9 +140,12 @@ func (d *dictionary) hash(b *draft, ls []labels.Label) (size int, ok bool) {
 	return size, true
 }
 
-func (d *dictionary) hashOf(l *labels.Label) uint64 {
-	return max(1, maphash.String(d.seed, l.Value)^bits.RotateLeft64(maphash.String(d.seed, l.Name), 32))
+func (d *dictionary) hashOf(l *labels.Label) labelHash {
+	h := maphash.String(d.seeds[0], l.Value) ^ bits.RotateLeft64(maphash.String(d.seeds[0], l.Name), 32)
+	return labelHash{max(1, h), uint16(maphash.String(d.seeds[1], l.Value))}
 }
+
+func (h labelHash) set() uint32 { return uint32(h.hash % labelSets) }
 
 // labelBytes is what a label takes at most beside its text: its number, and two lengths.
 const labelBytes = 3 + 2*2
@@ -147,7 +161,7 @@ func (d *dictionary) find(b *draft, ls []labels.Label) bool {
 		d.sets = new([labelSets]labelSet)
 	}
 	for _, h := range b.hashes {
-		prefetch.Line(unsafe.Pointer(&d.sets[h%labelSets]))
+		prefetch.Line(unsafe.Pointer(&d.sets[h.set()]))
 	}
 	b.numbers = b.numbers[:0]
 	for i, h := range b.hashes {
@@ -157,9 +171,9 @@ func (d *dictionary) find(b *draft, ls []labels.Label) bool {
 }
 
 // number is that of a label. Its text is added to the batch unless that can do without. Call it under mu.
-func (d *dictionary) number(b *draft, hash uint64, l *labels.Label) series.LabelNumber {
-	at := uint32(hash % labelSets)
-	p, is := d.sets[at].find(hash)
+func (d *dictionary) number(b *draft, h labelHash, l *labels.Label) series.LabelNumber {
+	at := h.set()
+	p, is := d.sets[at].find(h)
 	if !is || uint64(p.number)+series.LabelsKept/2 <= d.next.Load() {
 		p.number, p.known = series.LabelNumber(d.next.Add(1)-1), false
 		b.made++
@@ -172,14 +186,14 @@ func (d *dictionary) number(b *draft, hash uint64, l *labels.Label) series.Label
 }
 
 // find is the place of a label, the first one of the set from then on; is tells that it is there already.
-func (s *labelSet) find(hash uint64) (p *numbered, is bool) {
-	if s[0].hash == hash {
+func (s *labelSet) find(h labelHash) (p *numbered, is bool) {
+	if s[0].is(h) {
 		return &s[0], true
 	}
-	found, i := numbered{hash: hash}, 1
-	for ; i < len(s)-1 && s[i].hash != hash; i++ {
+	found, i := numbered{hash: h.hash, check: h.check}, 1
+	for ; i < len(s)-1 && !s[i].is(h); i++ {
 	}
-	if is = s[i].hash == hash; is {
+	if is = s[i].is(h); is {
 		found = s[i]
 	}
 	copy(s[1:i+1], s[:i])

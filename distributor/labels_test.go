@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
@@ -387,10 +388,13 @@ func (owner *told) defined(t *testing.T, d *dictionary, b *draft, all [][]labels
 }
 
 func TestLabelsThatShareAPlace(t *testing.T) {
+	if size := unsafe.Sizeof(labelSet{}); size != 64 {
+		t.Errorf("a set has %d bytes: it is not one line of a cache", size)
+	}
 	d, b := newDictionary(), &draft{}
 	var all [][]labels.Label
 	for n := 0; len(all) < 20; n++ {
-		if l := (labels.Label{Name: "n", Value: fmt.Sprint(n)}); d.hashOf(&l)%labelSets == 7 {
+		if l := (labels.Label{Name: "n", Value: fmt.Sprint(n)}); d.hashOf(&l).set() == 7 {
 			all = append(all, []labels.Label{{Name: "a", Value: "b"}, l})
 		}
 	}
