@@ -22,13 +22,16 @@ type pods struct {
 	next    series.Number
 	random  *rand.Rand
 	replace int
+	labels  map[labels.Label]series.LabelNumber
+	counter series.LabelNumber
+	room    []series.LabelNumber
 }
 
 const perPod = 64
 
 func newPods(n, replace int) *pods {
 	p := &pods{order: make([]int, n*perPod), number: make([]series.Number, n*perPod), fresh: make([]bool, n*perPod), lives: make([]int, n),
-		random: rand.New(rand.NewPCG(1, 2)), replace: replace}
+		random: rand.New(rand.NewPCG(1, 2)), replace: replace, labels: map[labels.Label]series.LabelNumber{}}
 	for i := range p.order {
 		p.order[i] = i
 	}
@@ -46,7 +49,7 @@ func (p *pods) renew(pod int) {
 	}
 }
 
-// define defines a series if it is new.
+// define defines a series if it is new, as a distributor does: by numbers of its labels, which are said once.
 func (p *pods) define(bl *series.Builder, s int) series.Number {
 	if !p.fresh[s] {
 		return p.number[s]
@@ -56,14 +59,25 @@ func (p *pods) define(bl *series.Builder, s int) series.Number {
 	p.next++
 	pod := s / perPod
 	name := fmt.Sprintf("checkout-7d9c5b8f4-%05d%d", pod, p.lives[pod])
-	bl.DefineLabels(p.number[s], []labels.Label{
+	p.room = p.room[:0]
+	for _, l := range []labels.Label{
 		{Name: "__name__", Value: fmt.Sprintf("container_network_receive_bytes_total_%d", s%perPod)},
 		{Name: "cluster", Value: "production-1"}, {Name: "container", Value: fmt.Sprintf("service-%d", pod/4)},
 		{Name: "id", Value: fmt.Sprintf("/kubepods/burstable/pod-%x-%x-%x", pod*7919, name, p.lives[pod]*104729)},
 		{Name: "instance", Value: fmt.Sprintf("10.12.%d.17:10250", pod/30)}, {Name: "job", Value: "kubelet"},
 		{Name: "namespace", Value: fmt.Sprintf("team-%d", pod%16)}, {Name: "node", Value: fmt.Sprintf("ip-10-0-%d-1.eu-west-1.compute.internal", pod/30)},
 		{Name: "pod", Value: name}, {Name: "uid", Value: fmt.Sprintf("%08x-0000-4000-a000-%012x", pod, p.lives[pod])},
-	})
+	} {
+		k, ok := p.labels[l]
+		if !ok || k+series.LabelsKept/2 < p.counter {
+			k = p.counter
+			p.labels[l] = k
+			p.counter++
+			bl.Label(k, l)
+		}
+		p.room = append(p.room, k)
+	}
+	bl.DefineNumbered(p.number[s], p.room)
 	return p.number[s]
 }
 

@@ -108,9 +108,8 @@ func (l *Lookup) expect(p *postings, places []uint32) {
 		}
 		p.at = append(p.at, pair-1)
 	}
-	hash := p.hash()
-	if p.young.expect(hash); !p.isYoung() {
-		p.table.expect(hash)
+	if !p.isYoung() {
+		p.table.expect(p.hash())
 	}
 }
 
