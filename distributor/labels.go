@@ -24,7 +24,8 @@ import (
 // behind the newest gets another number, and a batch that needs one that is further behind is stale.
 //
 // It is bounded, and what it forgets gets another number. It knows labels by 80 bits of hashes with secrets, so nobody can make labels that
-// it mixes up; a new label is taken for one of 4096 others with a chance of 2^-68. Their texts would not be in a cache when they are compared.
+// it mixes up; a new label is taken for one of 4096 others with a chance of 2^-68, and for one with the same value and another name with
+// 2^-63 each. Their texts would not be in a cache when they are compared.
 type dictionary struct {
 	seeds [2]maphash.Seed
 	next  atomic.Uint64 // number; changes under mu
@@ -141,7 +142,8 @@ func (d *dictionary) hash(b *draft, ls []labels.Label) (size int, ok bool) {
 }
 
 func (d *dictionary) hashOf(l *labels.Label) labelHash {
-	h := maphash.String(d.seeds[0], l.Value) ^ bits.RotateLeft64(maphash.String(d.seeds[0], l.Name), 32)
+	// Turned by 32, half of the hash would say nothing where name and value are the same, or are exchanged.
+	h := maphash.String(d.seeds[0], l.Value) ^ bits.RotateLeft64(maphash.String(d.seeds[0], l.Name), 31)
 	return labelHash{max(1, h), uint16(maphash.String(d.seeds[1], l.Value))}
 }
 

@@ -440,6 +440,14 @@ func TestLabelsAreTheirs(t *testing.T) {
 	}
 }
 
+// All of a hash is of the label, even where name and value are the same: its halves are not (with a chance of 2^-32).
+func TestHashesOfLabelsLikeTheirNames(t *testing.T) {
+	h := newDictionary().hashOf(&labels.Label{Name: "pod", Value: "pod"})
+	if upper := uint32(h.hash >> 32); upper == uint32(h.hash) {
+		t.Errorf("both halves are %#x", upper)
+	}
+}
+
 func TestLabelsThatGetNoNumbers(t *testing.T) {
 	d, b := newDictionary(), &draft{}
 	b.begin(series.StreamID{}, tenant.Anonymous)
