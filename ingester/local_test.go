@@ -111,10 +111,7 @@ func TestReleasedBlocksAreBoundedByTenant(t *testing.T) {
 	if err := l.load(); err != nil {
 		t.Fatal(err)
 	}
-	quiet, err := tenant.Parse("quiet")
-	if err != nil {
-		t.Fatal(err)
-	}
+	quiet := mustTenant(t, "quiet")
 	fake := func(id tenant.ID) *localBlock { return &localBlock{Block: new(block.Block), tenant: id} }
 	now := time.Now()
 	few, one := fake(quiet), fake(tenant.Anonymous)

@@ -21,10 +21,7 @@ import (
 // A batch of one tenant that uses a number of another is corrupt, in the term of the definition and in later ones.
 func TestNumbersBelongToTheirTenant(t *testing.T) {
 	b := newBed(t)
-	x, err := tenant.Parse("x")
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := mustTenant(t, "x")
 	b.push(func(bl *series.Builder) { bl.Define(0, named("a")); bl.Float(0, 1000, 1) })
 	foreign := func() error {
 		var bl series.Builder

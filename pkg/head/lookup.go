@@ -37,18 +37,6 @@ func (l *Lookup) Begin(h *Head, all []labels.Label, known []uint32) {
 // and Series has given none since.
 func (l *Lookup) Number(i int) uint32 { return l.places[i].pair }
 
-// Label is what a number of Lookup.Number stands for, in strings that the head keeps, too; they may outlive it. It is empty if the head
-// has no such number.
-func (h *Head) Label(number uint32) labels.Label {
-	p := &h.index
-	p.mtx.RLock()
-	defer p.mtx.RUnlock()
-	if number == 0 || uint64(number) > uint64(len(p.pairs)) {
-		return labels.Label{}
-	}
-	return p.pairs[number-1].Label
-}
-
 // Reset lets go of the head and of the labels.
 func (l *Lookup) Reset() {
 	clear(l.places)

@@ -148,9 +148,8 @@ func (b *Builder) Metadata(m Metadata) {
 
 const (
 	batchVersion = 3
-	// Older versions are read only.
-	textsVersion = 2 // without labels that have numbers
-	wholeVersion = 1 // and without labels that stand for ones that were written before
+	// Older versions are read only: 2 has no labels with numbers,
+	wholeVersion = 1 // and this one none that stand for ones that were written before.
 )
 
 // The sections of a batch, in the order in which they stand; empty ones are left out.
