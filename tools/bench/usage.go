@@ -13,12 +13,13 @@ import (
 type usage struct {
 	cpu       time.Duration // user and system
 	rss, peak int64         // bytes
+	anon      int64         // of rss, without the pages of files
 	files     int           // open
 }
 
 // add adds another process'. The sum of peaks is an upper bound: they need not have been at one time.
 func (u usage) add(o usage) usage {
-	return usage{u.cpu + o.cpu, u.rss + o.rss, u.peak + o.peak, u.files + o.files}
+	return usage{u.cpu + o.cpu, u.rss + o.rss, u.peak + o.peak, u.anon + o.anon, u.files + o.files}
 }
 
 // usageOf reads /proc.
@@ -35,16 +36,15 @@ func usageOf(pid int) (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
-	rss, err := parseKB(status, "VmRSS:")
-	if err != nil {
-		return usage{}, fmt.Errorf("process %d: %w", pid, err)
-	}
-	peak, err := parseKB(status, "VmHWM:")
-	if err != nil {
-		return usage{}, fmt.Errorf("process %d: %w", pid, err)
+	u := usage{cpu: cpu}
+	for name, to := range map[string]*int64{"VmRSS:": &u.rss, "VmHWM:": &u.peak, "RssAnon:": &u.anon} {
+		if *to, err = parseKB(status, name); err != nil {
+			return usage{}, fmt.Errorf("process %d: %w", pid, err)
+		}
 	}
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	return usage{cpu, rss, peak, len(files)}, err
+	u.files = len(files)
+	return u, err
 }
 
 // parseCPU reads utime and stime of /proc/PID/stat, in hundredths of a second. The command's name, in parentheses,
