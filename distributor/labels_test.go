@@ -176,15 +176,17 @@ func TestLabelsOfWhatWasThrownAwayAreSaidAgain(t *testing.T) {
 	})
 }
 
-// twoBatches is a request with samples of u, as many as a batch has, and one of v: so v is defined in a second batch.
+// twoBatches is a request with a sample of u, as many of many as a batch has, and one of v: so u is defined in one batch, v in another, and
+// many in both.
 func twoBatches(t *testing.T) []byte {
 	now := time.Now().UnixMilli()
 	w := prompb.WriteRequest{Timeseries: []prompb.TimeSeries{
-		{Labels: []prompb.Label{{Name: "__name__", Value: "u"}, {Name: "job", Value: "test"}}},
+		{Labels: []prompb.Label{{Name: "__name__", Value: "u"}, {Name: "job", Value: "test"}}, Samples: []prompb.Sample{{Timestamp: now}}},
+		{Labels: []prompb.Label{{Name: "__name__", Value: "many"}, {Name: "job", Value: "test"}}},
 		{Labels: []prompb.Label{{Name: "__name__", Value: "v"}, {Name: "job", Value: "test"}}, Samples: []prompb.Sample{{Timestamp: now}}},
 	}}
 	for n := range 450_000 {
-		w.Timeseries[0].Samples = append(w.Timeseries[0].Samples, prompb.Sample{Timestamp: now - int64(n), Value: 1})
+		w.Timeseries[1].Samples = append(w.Timeseries[1].Samples, prompb.Sample{Timestamp: now - int64(n), Value: 1})
 	}
 	raw, err := w.Marshal()
 	if err != nil {
@@ -196,20 +198,22 @@ func twoBatches(t *testing.T) []byte {
 // Each batch of a request says what it needs, whatever becomes of the others.
 func TestLabelsOfSeveralBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		y, s := newScale(t)
 		raw := twoBatches(t)
-		for n, want := range []int{2, 1, 0} { // labels that come as texts when the second batch is refused, then none
-			s.batches, s.refuse, s.told.texts = 0, []int{2, 0, 0}[n], 0
-			_, err := newRequest(y.Distributor).push(t.Context(), tenant.Anonymous, remote.WriteV1, raw)
-			if refused := s.refuse > 0; refused != errors.Is(err, ErrUnavailable) || !refused && err != nil {
-				t.Fatal(err)
+		for refused := 1; refused <= 2; refused++ {
+			y, s := newScale(t)
+			for n, want := range []int{3, 1, 0} { // labels that come as texts when a batch is refused, then none
+				s.batches, s.refuse, s.told.texts = 0, []int{refused, 0, 0}[n], 0
+				_, err := newRequest(y.Distributor).push(t.Context(), tenant.Anonymous, remote.WriteV1, raw)
+				if n == 0 && !errors.Is(err, ErrUnavailable) || n > 0 && err != nil {
+					t.Fatal(err)
+				}
+				if s.batches != 2 || s.told.texts != want {
+					t.Errorf("push %d after batch %d was refused: %d batches, %d labels as texts, want 2 and %d", n, refused, s.batches, s.told.texts, want)
+				}
 			}
-			if s.batches != 2 || s.told.texts != want {
-				t.Errorf("push %d: %d batches, %d labels as texts, want 2 and %d", n, s.batches, s.told.texts, want)
+			if len(s.problems) > 0 {
+				t.Error(s.problems[0])
 			}
-		}
-		if len(s.problems) > 0 {
-			t.Error(s.problems[0])
 		}
 	})
 }
@@ -240,15 +244,15 @@ func TestLateBatchesAreWrittenOut(t *testing.T) {
 		raw := twoBatches(t)
 		r := newRequest(y.Distributor)
 		for range 2 { // the second time it is a request as all others
-			if got, err := r.push(t.Context(), tenant.Anonymous, remote.WriteV1, raw); err != nil || got.Floats != 450_001 {
+			if got, err := r.push(t.Context(), tenant.Anonymous, remote.WriteV1, raw); err != nil || got.Floats != 450_002 {
 				t.Fatalf("%+v %v", got, err)
 			}
 		}
 		if len(s.problems) > 0 {
 			t.Error(s.problems[0])
 		}
-		if s.told.texts != 2 || s.told.written != 1 {
-			t.Errorf("%d labels, %d series as texts, want u's labels, and v", s.told.texts, s.told.written)
+		if s.told.texts != 3 || s.told.written != 1 {
+			t.Errorf("%d labels, %d series as texts, want those of u and many, and v", s.told.texts, s.told.written)
 		}
 		if _, _, err := st.push(st.currentGeneration(), 0, letterOf("late")); !errors.Is(err, errLate) || !errors.Is(err, errStale) {
 			t.Errorf("a batch that needs label 0: %v", err)

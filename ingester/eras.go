@@ -81,10 +81,5 @@ func (s *stream) sweep() {
 			e.free = append(e.free, uint32(at))
 		}
 	}
-	for t, at := range e.current {
-		if !used[at] {
-			e.current[t] = 0
-		}
-	}
 	e.sweepAt = max(fewEras, 2*(len(e.all)-len(e.free)))
 }

@@ -172,6 +172,41 @@ func TestSnapshotsHaveLabels(t *testing.T) {
 	b.want(map[string]float64{"a@1000": 1, "b@1000": 2})
 }
 
+// A snapshot has no number of an older term: the log that it stands in for doesn't define it.
+func TestSnapshotsAreOfTheirTerm(t *testing.T) {
+	b := newBed(t)
+	b.push(func(bl *series.Builder) {
+		for i, name := range []string{"a", "b"} {
+			bl.Label(series.LabelNumber(i), labels.Label{Name: "__name__", Value: name})
+			bl.DefineNumbered(series.Number(i), []series.LabelNumber{series.LabelNumber(i)})
+			bl.Float(series.Number(i), 1000, 1)
+		}
+	})
+	if err := b.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cutAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.push(func(bl *series.Builder) { bl.Float(0, 2000, 1) })
+	b.snapshot()
+	l, err := b.loadSnapshot(t.Context(), newEpoch(b.current.number))
+	if err != nil || len(l.streams) != 1 {
+		t.Fatalf("the snapshot has %d streams, %v", len(l.streams), err)
+	}
+	for _, st := range l.streams {
+		if r := st.refs.find(0); r == nil || r.era == 0 {
+			t.Error("it lacks a number that its term defines")
+		}
+		if r := st.refs.find(1); r != nil && r.era != 0 {
+			t.Error("it has a number that its term doesn't define")
+		}
+	}
+	if len(l.records) != 0 {
+		t.Errorf("it has %d records: labels that its term has only as text", len(l.records))
+	}
+}
+
 // Nothing is taken of a batch that needs a label which isn't there: never defined, or as many as are kept were defined after it.
 func TestLabelsThatAreNotKept(t *testing.T) {
 	b := newBed(t)

@@ -74,6 +74,11 @@ func TestNumbersLeaveHeadsThatAreCut(t *testing.T) {
 			ahead.Add(int64(b.vacateAfter()))
 		}
 		for _, st := range b.streams {
+			for at, e := range st.eras.all {
+				if e.head == was.head(tenant.Anonymous) {
+					t.Errorf("era %d keeps the head of epoch %d", at, epoch)
+				}
+			}
 			for n := range st.refs.size {
 				r := st.refs.find(series.Number(n))
 				of := st.eras.all[r.era]
@@ -151,5 +156,34 @@ func TestErasGoWithTheirNumbers(t *testing.T) {
 	}
 	if len(st.eras.all) > many/2 {
 		t.Errorf("%d eras are kept for %d numbers", len(st.eras.all), many/8)
+	}
+	st.sweep()
+	used := map[uint32]bool{}
+	for n := range st.refs.size {
+		if r := st.refs.find(series.Number(n)); r != nil {
+			used[r.era] = true
+		}
+	}
+	for at, e := range st.eras.all {
+		if e.head != nil && !used[uint32(at)] {
+			t.Errorf("era %d is kept for no number", at)
+		}
+	}
+}
+
+// The place of an era that was swept may be another tenant's.
+func TestErasAreOfTheirTenants(t *testing.T) {
+	st := &stream{}
+	st.begin(wal.Term{Epoch: 1})
+	var heads [3 * fewEras]*head.Head
+	for range 3 {
+		for n := range heads {
+			if heads[n] == nil {
+				heads[n] = head.New(head.Options{})
+			}
+			if d := st.dictionary(mustTenant(t, fmt.Sprint("t", n)), heads[n]); st.eras.all[d.now].head != heads[n] {
+				t.Fatalf("the era of tenant %d is of another head", n)
+			}
+		}
 	}
 }
