@@ -3,7 +3,6 @@ package ring
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -44,7 +43,7 @@ func behindGate(port int32) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 func (g *gate) port() int { return g.listener.Addr().(*net.TCPAddr).Port }
 
 // serve lets connections in until ctx ends.
-func (g *gate) serve(ctx context.Context) error {
+func (g *gate) serve(ctx context.Context) {
 	defer g.conns.Wait()
 	defer context.AfterFunc(ctx, func() { _ = g.listener.Close() })()
 	for {
@@ -53,12 +52,9 @@ func (g *gate) serve(ctx context.Context) error {
 			if err == nil {
 				_ = conn.Close()
 			}
-			return nil
+			return
 		}
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return err
-			}
 			time.Sleep(10 * time.Millisecond) // out of files, perhaps
 			continue
 		}

@@ -127,7 +127,6 @@ func (r *Ring) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	gateCtx, closeGate := context.WithCancel(lasting)
 	defer closeGate()
-	gateDone := make(chan error, 1)
 
 	m := &members{}
 	if r.cfg.Store == storeGossip {
@@ -135,8 +134,9 @@ func (r *Ring) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("join ring: %w", err)
 		}
-		go func() { gateDone <- gate.serve(gateCtx) }()
-		defer func() { closeGate(); <-gateDone }()
+		var served sync.WaitGroup
+		served.Go(func() { gate.serve(gateCtx) })
+		defer func() { closeGate(); served.Wait() }()
 		for range maxGossipPorts {
 			if err = r.startGossip(lasting, m, gate); !errors.Is(err, syscall.EADDRINUSE) {
 				break

@@ -148,7 +148,7 @@ func TestAPortTakenBeforeGossipListensIsPassedOver(t *testing.T) {
 	}
 }
 
-// show is a view in one line: partition:state[owner@zone=address …] …
+// show is a view in one line: partition:state[owner@zone=address …], and so on.
 func show(v *View) string {
 	var out []string
 	for _, p := range v.Partitions {
@@ -252,7 +252,7 @@ func TestReplicas(t *testing.T) {
 
 	// A restart at another address is a new view, and no new owner.
 	n1.stop()
-	n1 = start(t, of("zone-b-0", "b", b, a), Dependencies{Owner: true, Address: "elsewhere:1"})
+	start(t, of("zone-b-0", "b", b, a), Dependencies{Owner: true, Address: "elsewhere:1"})
 	n0.until(t, "move", is("[0:active[zone-a-0@a= zone-b-0@b=elsewhere:1]]"))
 }
 
