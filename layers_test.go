@@ -64,10 +64,8 @@ func place(importPath string) (string, bool) {
 
 func rowOf(place string) (int, bool) {
 	for n, row := range rows {
-		for _, p := range row {
-			if p == place {
-				return n, true
-			}
+		if slices.Contains(row, place) {
+			return n, true
 		}
 	}
 	return 0, false

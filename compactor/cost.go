@@ -222,7 +222,7 @@ func (j *costJob) day(ctx context.Context, day int64, end time.Time) error {
 // sources are the level-1 blocks that a block came of. The catalog doesn't keep those of merged ones, but meta.json does.
 func (j *costJob) sources(ctx context.Context, b catalog.Block) ([]ulid.ULID, error) {
 	if len(b.Sources) > 0 || b.Level <= 1 {
-		return append(b.Sources[:len(b.Sources):len(b.Sources)], b.ID), nil
+		return append(slices.Clip(b.Sources), b.ID), nil
 	}
 	if known, ok := j.merged[b.ID]; ok {
 		return known, nil

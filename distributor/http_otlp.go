@@ -85,7 +85,7 @@ func rpcStatus(status int, message string, asJSON bool) []byte {
 		}{code, message})
 		return body
 	}
-	body := []byte{1<<3 | 0, byte(code), 2<<3 | 2}
+	body := []byte{1 << 3, byte(code), 2<<3 | 2}
 	body = binary.AppendUvarint(body, uint64(len(message)))
 	return append(body, message...)
 }

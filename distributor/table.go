@@ -3,6 +3,7 @@ package distributor
 import (
 	"math/bits"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -135,7 +136,7 @@ func (t *table) take() uint32 {
 	t.count++
 	pages := *t.pages.Load()
 	if page, _ := pageOf(t.count); int(page) == len(pages) {
-		grown := append(pages[:len(pages):len(pages)], t.newPage(page))
+		grown := append(slices.Clip(pages), t.newPage(page))
 		t.pages.Store(&grown)
 	}
 	return t.count

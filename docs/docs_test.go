@@ -84,7 +84,7 @@ func TestFilesThatPagesNameAreThere(t *testing.T) {
 // A function is named with its file as `Type.Function` in `dir/file.go`, or in a table of hops. It must be defined there.
 func TestFunctionsThatPagesNameAreThere(t *testing.T) {
 	inText := regexp.MustCompile("((?:`[A-Za-z_.]+`(?:, | and )?)+)\\s+in\\s+(`[a-z_/]+\\.go`)")
-	inTable := regexp.MustCompile("(?m)^\\| [0-9]+ \\| (.*) \\| (.*) \\|$")
+	inTable := regexp.MustCompile(`(?m)^\| [0-9]+ \| (.*) \| (.*) \|$`)
 	quoted := regexp.MustCompile("`([A-Za-z_./]+)`")
 	sources, found := code(t), 0
 	for page, text := range pages(t) {

@@ -1,6 +1,7 @@
 package ingester
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/varve-io/varve/pkg/head"
@@ -48,8 +49,6 @@ func (e *epoch) all() map[tenant.ID]*head.Head {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	m := make(map[tenant.ID]*head.Head, len(e.heads))
-	for id, h := range e.heads {
-		m[id] = h
-	}
+	maps.Copy(m, e.heads)
 	return m
 }

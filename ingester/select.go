@@ -22,7 +22,7 @@ func (i *Ingester) hold(id tenant.ID, mint, maxt int64) ([]*head.Head, []*localB
 		return nil, nil, ErrNotReady
 	}
 	var heads []*head.Head
-	for _, e := range append(i.old[:len(i.old):len(i.old)], i.current) {
+	for _, e := range append(slices.Clip(i.old), i.current) {
 		if h := e.lookup(id); h != nil {
 			heads = append(heads, h)
 		}
@@ -174,7 +174,7 @@ func (i *Ingester) Tenants() []tenant.ID {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	seen := map[tenant.ID]bool{}
-	for _, e := range append(i.old[:len(i.old):len(i.old)], i.current) {
+	for _, e := range append(slices.Clip(i.old), i.current) {
 		if e != nil {
 			for id := range e.all() {
 				seen[id] = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/varve-io/varve/pkg/catalog"
@@ -105,7 +106,7 @@ func (i *Ingester) shippedBefore() time.Time {
 	oldest := i.deps.Now()
 	epochs := i.old
 	if i.current != nil {
-		epochs = append(epochs[:len(epochs):len(epochs)], i.current)
+		epochs = append(slices.Clip(epochs), i.current)
 	}
 	for _, e := range epochs {
 		if e == i.current && len(e.all()) == 0 {

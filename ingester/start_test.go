@@ -98,7 +98,7 @@ func TestErrorsOfTheLogKeepTheirKind(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	for b.accepts() == ErrNotReady {
+	for errors.Is(b.accepts(), ErrNotReady) {
 		time.Sleep(time.Millisecond)
 	}
 	if err := b.accepts(); !errors.Is(err, series.ErrUnavailable) {

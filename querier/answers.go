@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -92,10 +93,8 @@ type metadataEntry struct {
 func addMetadata(data map[string][]metadataEntry, family string, m metadata.Metadata, families, perFamily int) {
 	e := metadataEntry{Type: string(m.Type), Unit: m.Unit, Help: m.Help}
 	known := data[family]
-	for _, k := range known {
-		if k == e {
-			return
-		}
+	if slices.Contains(known, e) {
+		return
 	}
 	full := families >= 0 && len(data) >= families && len(known) == 0
 	if full || perFamily > 0 && len(known) >= perFamily {

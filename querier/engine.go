@@ -110,8 +110,7 @@ type watchedQuery struct {
 // Exec implements promql.Query.
 func (q watchedQuery) Exec(ctx context.Context) *promql.Result {
 	res := q.Query.Exec(ctx)
-	var many promql.ErrTooManySamples
-	if errors.As(res.Err, &many) {
+	if many, ok := errors.AsType[promql.ErrTooManySamples](res.Err); ok {
 		res.Err = &tenant.LimitError{Limit: tenant.MaxQuerySamples, Max: q.limits.MaxQuerySamples, Subject: many.Error()}
 	}
 	res.Err = q.budget.failed(res.Err)

@@ -168,9 +168,8 @@ func TestFanout(t *testing.T) {
 			}
 			tt.damage(c)
 			found, partial, err := c.read()
-			var unavailable *querier.UnavailableError
 			if tt.want == nil {
-				if !errors.As(err, &unavailable) {
+				if _, ok := errors.AsType[*querier.UnavailableError](err); !ok {
 					t.Errorf("found %v, error %v: want unavailable", found, err)
 				}
 				return

@@ -80,8 +80,7 @@ func (m *metrics) observe(route string, code int, took time.Duration, b *budget,
 	m.blocks.Add(float64(loaded.Blocks))
 	m.gets.Add(float64(loaded.Gets))
 	m.getBytes.Add(float64(loaded.GetBytes))
-	var limit *tenant.LimitError
-	if errors.As(b.firstFailure(), &limit) {
+	if limit, ok := errors.AsType[*tenant.LimitError](b.firstFailure()); ok {
 		m.refused.WithLabelValues(string(limit.Limit)).Inc()
 	}
 }

@@ -2,6 +2,7 @@ package block
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -137,7 +138,7 @@ func (r *reader) ownValues(name string, limit int, own []*labels.Matcher) ([]str
 		}
 		return nil
 	})
-	if err == errEnough {
+	if errors.Is(err, errEnough) {
 		err = nil
 	}
 	return values, err

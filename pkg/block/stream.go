@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // streamStep is how many bytes a stream reads at once.
@@ -29,7 +30,7 @@ func (s *stream) fill(n int) error {
 			return err
 		}
 		s.off += step
-		s.buf = append(s.buf[:len(s.buf):len(s.buf)], b...)
+		s.buf = append(slices.Clip(s.buf), b...)
 	}
 	return nil
 }

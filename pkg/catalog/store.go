@@ -96,7 +96,7 @@ func (s *Store) read(ctx context.Context, id tenant.ID) (*Catalog, error) {
 
 // get reads an object of bounded size; a body that breaks is read once more.
 func (s *Store) get(ctx context.Context, name string, limit int64) (data []byte, err error) {
-	for try := 0; try < 2; try++ {
+	for range 2 {
 		var body io.ReadCloser
 		if body, err = s.bkt.Get(ctx, name); err != nil {
 			return nil, err

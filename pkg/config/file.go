@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -112,8 +113,8 @@ func (d *fileDecoder) option(o *option, key, value *yaml.Node) {
 		return
 	}
 	d.lines[o.name] = key.Line
-	list, isList := o.value.Addr().Interface().(*StringList)
-	own, isOwn := o.value.Addr().Interface().(yaml.Unmarshaler)
+	list, isList := reflect.TypeAssert[*StringList](o.value.Addr())
+	own, isOwn := reflect.TypeAssert[yaml.Unmarshaler](o.value.Addr())
 	switch {
 	case isOwn && value.Tag != "!!null":
 		if err := own.UnmarshalYAML(value); err != nil {

@@ -103,7 +103,7 @@ func envName(prefix, name string) string {
 }
 
 func isText(v reflect.Value) bool {
-	_, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
+	_, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	return ok
 }
 
@@ -134,7 +134,7 @@ func typeName(v reflect.Value) string {
 	if isText(v) {
 		return "string"
 	}
-	if _, ok := v.Addr().Interface().(yaml.Unmarshaler); ok {
+	if _, ok := reflect.TypeAssert[yaml.Unmarshaler](v.Addr()); ok {
 		return "YAML" // which only a file can have
 	}
 	return ""
@@ -143,7 +143,7 @@ func typeName(v reflect.Value) string {
 // set parses text into the option. Its errors name the text, never a secret.
 func (o *option) set(text string) error {
 	v := o.value
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		return u.UnmarshalText([]byte(text))
 	}
 	switch v.Kind() {

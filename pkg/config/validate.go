@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -71,7 +72,7 @@ func OneOf(field, value string, allowed ...string) error {
 func (l *Loaded) validate() []error {
 	var errs []error
 	for _, s := range l.tree.sections {
-		v, ok := s.value.Addr().Interface().(Validator)
+		v, ok := reflect.TypeAssert[Validator](s.value.Addr())
 		if !ok {
 			continue
 		}

@@ -86,12 +86,10 @@ func (s *Server) push(stream grpc.ServerStream) error {
 	s.metrics.links.Inc()
 	defer s.metrics.links.Dec()
 	failed := make(chan error, 1)
-	s.pushes.Add(1)
-	go func() {
-		defer s.pushes.Done()
+	s.pushes.Go(func() {
 		failed <- p.receive()
 		close(p.taken)
-	}()
+	})
 	return p.acknowledge(failed)
 }
 

@@ -148,8 +148,8 @@ func (b *Builder) Metadata(m Metadata) {
 
 const (
 	batchVersion = 3
-	// Older versions are read only: 2 has no labels with numbers,
-	wholeVersion = 1 // and this one none that stand for ones that were written before.
+	// Older versions are read only. Version 2 has no labels with numbers.
+	wholeVersion = 1 // nor any that stand for ones that were written before
 )
 
 // The sections of a batch, in the order in which they stand; empty ones are left out.

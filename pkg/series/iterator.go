@@ -47,9 +47,7 @@ type cursor struct {
 }
 
 func (it *iterator) reset(chks []chunks.Meta) {
-	for _, c := range it.active {
-		it.free = append(it.free, c)
-	}
+	it.free = append(it.free, it.active...)
 	if !slices.IsSortedFunc(chks, compareTimes) {
 		chks = slices.Clone(chks)
 		slices.SortFunc(chks, compareTimes)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/varve-io/varve/pkg/tenant"
@@ -80,8 +81,8 @@ func TestVarintsAreThoseOfGo(t *testing.T) {
 		checkSteps(t, 0, []int64{x})
 		checkSteps(t, x, []int64{0, x, math.MinInt64, x, math.MaxInt64})
 		for behind := range 12 { // so many bytes that are others'
-			checkReading(t, append(p[:len(p):len(p)], bytes.Repeat([]byte{0x7f}, behind)...))
-			checkReading(t, append(p[:len(p):len(p)], bytes.Repeat([]byte{0xff}, behind)...))
+			checkReading(t, append(slices.Clip(p), bytes.Repeat([]byte{0x7f}, behind)...))
+			checkReading(t, append(slices.Clip(p), bytes.Repeat([]byte{0xff}, behind)...))
 		}
 		for i := range p {
 			checkReading(t, p[:i])

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -84,7 +85,7 @@ func (h *HTTP) serve(route string, next http.Handler, rec *recorder, r *http.Req
 			return
 		}
 		aborted = rec.code != 0 // what was begun must not look complete
-		if cause == http.ErrAbortHandler {
+		if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			aborted = true
 			return
 		}

@@ -268,7 +268,7 @@ func (l *Log) drain() error {
 		l.commit(g)
 	}
 	l.mu.Lock()
-	if l.refuse != ErrClosed {
+	if !errors.Is(l.refuse, ErrClosed) {
 		fenced = l.refuse
 		l.refuse = ErrClosed
 	}

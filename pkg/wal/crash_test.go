@@ -17,7 +17,6 @@ import (
 type ledger struct {
 	mu    sync.Mutex
 	acked map[string]bool
-	seen  []entry // what was replayed, in order
 }
 
 func (k *ledger) ack(recs []string) {

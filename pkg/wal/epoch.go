@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -12,7 +13,7 @@ import (
 func (l *Log) NextEpoch() (old uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.refuse == ErrClosed {
+	if errors.Is(l.refuse, ErrClosed) {
 		return 0, ErrClosed
 	}
 	old = l.term.Epoch

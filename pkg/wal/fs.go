@@ -46,10 +46,16 @@ type File interface {
 // OS is the operating system's file system, the default. Tests of faults embed it.
 type OS struct{}
 
-func (OS) MkdirAll(dir string) error    { return os.MkdirAll(dir, 0o750) }
-func (OS) Rename(from, to string) error { return os.Rename(from, to) }
-func (OS) RemoveAll(path string) error  { return os.RemoveAll(path) }
+// MkdirAll implements [FS].
+func (OS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o750) }
 
+// Rename implements [FS].
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// RemoveAll implements [FS].
+func (OS) RemoveAll(path string) error { return os.RemoveAll(path) }
+
+// List implements [FS].
 func (OS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -62,6 +68,7 @@ func (OS) List(dir string) ([]string, error) {
 	return names, nil
 }
 
+// Create implements [FS].
 func (OS) Create(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
 	if err != nil {
@@ -70,6 +77,7 @@ func (OS) Create(path string) (File, error) {
 	return osFile{f}, nil
 }
 
+// Open implements [FS].
 func (OS) Open(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -78,6 +86,7 @@ func (OS) Open(path string) (File, error) {
 	return osFile{f}, nil
 }
 
+// SyncDir implements [FS].
 func (OS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -87,6 +96,7 @@ func (OS) SyncDir(dir string) error {
 	return d.Sync()
 }
 
+// Free implements [FS].
 func (OS) Free(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
@@ -95,6 +105,7 @@ func (OS) Free(dir string) (int64, error) {
 	return int64(s.Bavail) * int64(s.Bsize), nil
 }
 
+// Lock implements [FS].
 func (OS) Lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -27,7 +28,7 @@ func buildingSuite(ctx context.Context, b *bench) ([]*table, error) {
 		},
 	}
 	cluster := []string{fmt.Sprintf("-nodes=%d", nodes), fmt.Sprintf("-pods=%d", pods), "-interval=" + every.String(), "-from=" + at(0), "-to=" + at(24*time.Hour)}
-	all := append(cluster[:len(cluster):len(cluster)], "-node-exporter", "-rest")
+	all := append(slices.Clip(cluster), "-node-exporter", "-rest")
 	for _, r := range []struct {
 		name     string
 		replicas int

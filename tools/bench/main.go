@@ -122,7 +122,7 @@ func run(ctx context.Context, args []string) error {
 	for _, p := range peerNames() {
 		peers[p] = f.String(strings.ToLower(p), "", "path of "+p+"'s program, to measure it too")
 	}
-	if err := f.Parse(args); err == flag.ErrHelp {
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err

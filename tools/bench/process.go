@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -139,9 +140,7 @@ func ask(ctx context.Context, method, url string, header http.Header, body []byt
 		return nil, err
 	}
 	req.Close = true // servers are killed and started again
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err

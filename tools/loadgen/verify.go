@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -25,7 +26,7 @@ func verify(ctx context.Context, args []string) (bool, error) {
 	f.BoolVar(&cfg.Exclusive, "exclusive", false, "nothing but this load may be in its tenants")
 	f.IntVar(&cfg.MaxSamples, "max-samples", 200_000, "samples to read at once")
 	f.IntVar(&cfg.Concurrency, "concurrency", 2, "reads at once")
-	if err := f.Parse(args); err == flag.ErrHelp {
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return true, nil
 	} else if err != nil {
 		return false, err

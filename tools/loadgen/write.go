@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -175,7 +176,7 @@ func (o *writeOptions) open() (*load.Ledger, error) {
 
 func write(ctx context.Context, args []string) (bool, error) {
 	o, err := parseWrite(args)
-	if err == flag.ErrHelp {
+	if errors.Is(err, flag.ErrHelp) {
 		return true, nil
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,7 +57,7 @@ func TestCostReport(t *testing.T) {
 		"-by=namespace -share=idle=weighted,system=even,scope=node", "-by=cluster,zone -share=idle=even,namespace:shop=weighted", "-by=qos -method=usage-only",
 		"-by=pod -share=idle=quantity:cpu_core_microseconds_requested,system=quantity:container_milliseconds,namespace:shop=quantity:network_sent_bytes", "-method=request-only",
 	} {
-		args := append(window[:len(window):len(window)], strings.Fields(options)...)
+		args := append(slices.Clip(window), strings.Fields(options)...)
 		fromBlocks := costsOf(t, append(args, "-blocks="+blocks)...)
 		sum := new(big.Rat)
 		for _, l := range fromBlocks.Lines {

@@ -126,7 +126,7 @@ func (im *importer) block(ctx context.Context, dir string) error {
 	if err := stage(dir, staged); err != nil {
 		return err
 	}
-	defer os.RemoveAll(staged) // the scratch directory goes anyway
+	defer func() { _ = os.RemoveAll(staged) }() // the scratch directory goes anyway
 	report, err := block.Verify(ctx, block.Dir(staged))
 	switch {
 	case ctx.Err() != nil:

@@ -43,7 +43,7 @@ type walker struct {
 
 var errThrift = errors.New("its description is not sound")
 
-// Types of Thrift's compact protocol: github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
+// Types of Thrift's compact protocol: github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md.
 const (
 	thriftTrue   = 1
 	thriftFalse  = 2

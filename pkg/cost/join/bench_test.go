@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -99,7 +100,7 @@ func (u *uniform) Select(_ context.Context, q series.Query) (series.Set, error) 
 	}
 	containers := func(per int, chks []chunks.Meta, pairs ...string) (series.Set, error) {
 		return &uniformSet{-1, pods * 2 * per, func(n int) series.Chunked {
-			all := append(pairs[:len(pairs):len(pairs)], "container", "c"+strconv.Itoa(n/per%2), "resource", [2]string{"cpu", "memory"}[n%per])
+			all := append(slices.Clip(pairs), "container", "c"+strconv.Itoa(n/per%2), "resource", [2]string{"cpu", "memory"}[n%per])
 			return pod(n/per/2, chks, all...)
 		}}, nil
 	}

@@ -116,7 +116,7 @@ func (r *reader) serve(hours []*hourOf) error {
 		r.kept = map[string]string{} // names in facts, which don't come again
 	}
 	q := series.Query{Tenant: r.opts.Tenant, MinTime: r.reach.from, MaxTime: r.reach.to - 1, SkipChunks: at.labels,
-		Matchers: append(at.matchers[:len(at.matchers):len(at.matchers)], equal(labels.MetricName, at.metric))}
+		Matchers: append(slices.Clip(at.matchers), equal(labels.MetricName, at.metric))}
 	ctx, cancel := context.WithCancel(r.ctx)
 	batches, ended := make(chan batch, 1), make(chan error, 1)
 	go func() {

@@ -53,7 +53,7 @@ func load(t testing.TB, texts ...string) *world {
 			t.Fatalf("%s: %v", line, err)
 		}
 		var all []cluster.Sample
-		for _, point := range strings.Fields(line[end:]) {
+		for point := range strings.FieldsSeq(line[end:]) {
 			all = append(all, points(t, point)...)
 		}
 		w.series = append(w.series, typed{ls, all})

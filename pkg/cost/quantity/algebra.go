@@ -15,8 +15,10 @@ func Combine(dst, a, b []Level, f func(a, b int64) int64) []Level {
 	return dst
 }
 
-// Add and Greater are for Combine.
-func Add(a, b int64) int64     { return a + b }
+// Add is for Combine.
+func Add(a, b int64) int64 { return a + b }
+
+// Greater is for Combine.
 func Greater(a, b int64) int64 { return max(a, b) }
 
 // Excess is how much a is above b, for Combine.

@@ -1,5 +1,7 @@
 package cluster
 
+import "slices"
+
 import "strings"
 
 // cgroup is the path of a pod's cgroup, as the systemd driver names it.
@@ -31,7 +33,7 @@ func perCgroup(name string, fn func(r *Run, put podPut)) family {
 			base := []string{"namespace", p.Namespace, "pod", p.Name, "container", c.Name, "image", c.Image, "name", r.ID,
 				"id", p.cgroup() + "/cri-containerd-" + r.ID + ".scope"}
 			fn(r, func(life Span, value func(int64) float64, pairs ...string) {
-				v.put(cadvisor, node, life, value, append(base[:len(base):len(base)], pairs...)...)
+				v.put(cadvisor, node, life, value, append(slices.Clip(base), pairs...)...)
 			})
 		})
 	}}

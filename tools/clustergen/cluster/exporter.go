@@ -169,7 +169,7 @@ func (v *view) devicesOf(value func(d *Device) func(int64) float64) {
 			free := n.From
 			for _, h := range held[gpu] {
 				v.put(dcgm, i, Span{free, h.From}, value(nil), base...)
-				v.put(dcgm, i, h.Span, value(h.device), append(base[:len(base):len(base)], "exported_namespace", h.pod.Namespace,
+				v.put(dcgm, i, h.Span, value(h.device), append(slices.Clip(base), "exported_namespace", h.pod.Namespace,
 					"exported_pod", h.pod.Name, "exported_container", h.container.Name)...)
 				free = max(free, h.To)
 			}

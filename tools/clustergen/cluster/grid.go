@@ -71,15 +71,6 @@ func (g *grid) away(t int64) (Span, bool) {
 	return Span{}, false
 }
 
-// end is when a value ends that was scraped at last and is in no scrape after it for a while: at its marker, else at the end of the
-// bridge.
-func (g *grid) end(last int64) int64 {
-	if t := last + g.interval; g.marks(t) {
-		return t
-	}
-	return last + g.bridge()
-}
-
 // bridge is how long a value holds without a sample: cost.md's max(5 min, 4 × interval), with the interval of the job, which is
 // the median of those seen unless most scrapes are missing.
 func (g *grid) bridge() int64 { return max(5*minute, 4*g.interval) }

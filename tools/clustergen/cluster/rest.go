@@ -257,7 +257,7 @@ func restFamilies() []family {
 // restMachines are node-exporter's.
 func restMachines() (all []family) {
 	machines := restMetrics(restOfMachines)
-	for _, field := range strings.Fields(memoryFields) {
+	for field := range strings.FieldsSeq(memoryFields) {
 		machines = append(machines, restMetric{"node_memory_" + field + "_bytes", [][]string{nil}})
 	}
 	for _, m := range machines {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -117,9 +118,7 @@ func (w *Writer) attempt(ctx context.Context, req request, attempt int) answer {
 }
 
 func (w *Writer) header(h http.Header, tenant string, attempt int) {
-	for name, values := range w.cfg.Header {
-		h[name] = values
-	}
+	maps.Copy(h, w.cfg.Header)
 	h.Set("Content-Encoding", "snappy")
 	h.Set("Content-Type", w.cfg.Protocol.contentType())
 	h.Set("User-Agent", "varve-loadgen")

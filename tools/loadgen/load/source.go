@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -71,9 +72,7 @@ func (h *HTTPSource) post(ctx context.Context, path, tenant string, header http.
 		return nil, err
 	}
 	for _, hs := range []http.Header{h.Header, header} {
-		for name, values := range hs {
-			r.Header[name] = values
-		}
+		maps.Copy(r.Header, hs)
 	}
 	if tenant != "" {
 		r.Header.Set("X-Scope-OrgID", tenant)
