@@ -125,12 +125,14 @@ func (i *Ingester) pushNow(b *series.Batch, batch []byte) (*Receipt, error) {
 	i.snapshots.samples.Add(int64(len(r.floats) + len(r.histograms)))
 	applied := make(chan struct{})
 	receipt := &Receipt{log: i.log, pos: pos, applied: applied}
-	e.inflight.Go(func() {
+	e.inflight.Add(1)
+	go func() {
+		defer e.inflight.Done()
 		receipt.ack = i.apply(r)
 		close(applied)
 		r.reset()
 		resolvedPool.Put(r)
-	})
+	}()
 	return receipt, nil
 }
 

@@ -86,10 +86,12 @@ func (s *Server) push(stream grpc.ServerStream) error {
 	s.metrics.links.Inc()
 	defer s.metrics.links.Dec()
 	failed := make(chan error, 1)
-	s.pushes.Go(func() {
+	s.pushes.Add(1)
+	go func() {
+		defer s.pushes.Done()
 		failed <- p.receive()
 		close(p.taken)
-	})
+	}()
 	return p.acknowledge(failed)
 }
 
