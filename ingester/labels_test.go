@@ -207,6 +207,58 @@ func TestSnapshotsAreOfTheirTerm(t *testing.T) {
 	}
 }
 
+// A snapshot of a stream with more tenants than eras are kept for nothing has each number in its tenant's head.
+func TestSnapshotsOfManyTenants(t *testing.T) {
+	b := newBed(t)
+	id := func(n int) tenant.ID { return mustTenant(t, fmt.Sprint("t", n)) }
+	push := func(n int, build func(*series.Builder)) {
+		t.Helper()
+		var bl series.Builder
+		bl.Reset(series.StreamID{Distributor: 1, Generation: 1}, id(n))
+		build(&bl)
+		r, err := b.Push(bl.AppendTo(nil))
+		if err == nil {
+			_, err = r.Wait(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const many = 3 * fewEras
+	for n := range many {
+		push(n, func(bl *series.Builder) {
+			bl.Define(series.Number(n), named(fmt.Sprint("s", n)))
+			bl.Float(series.Number(n), 1000, 1)
+		})
+	}
+	b.snapshot()
+	for n := range many { // what the restart replays
+		push(n, func(bl *series.Builder) { bl.Float(series.Number(n), 2000, 2) })
+	}
+	l, err := b.loadSnapshot(t.Context(), newEpoch(b.current.number))
+	if err != nil || len(l.streams) != 1 {
+		t.Fatalf("the snapshot has %d streams, %v", len(l.streams), err)
+	}
+	for _, st := range l.streams {
+		for n := range many {
+			r := st.refs.find(series.Number(n))
+			of := st.eras.all[r.era]
+			if of.head != l.epoch.head(id(n)) || of.tenant != st.tenants[id(n)] {
+				t.Fatalf("number %d is of the era %d, another tenant's", n, r.era)
+			}
+			if got := of.list.At(int(r.series)).Labels(); !labels.Equal(got, named(fmt.Sprint("s", n))) {
+				t.Fatalf("number %d has become %s", n, got)
+			}
+		}
+	}
+	b.restart()
+	for n := range many {
+		if mint, maxt, ok := b.current.head(id(n)).Times(); !ok || mint != 1000 || maxt != 2000 {
+			t.Errorf("tenant %d has samples of %d to %d after the restart, want 1000 to 2000", n, mint, maxt)
+		}
+	}
+}
+
 // Nothing is taken of a batch that needs a label which isn't there: never defined, or as many as are kept were defined after it.
 func TestLabelsThatAreNotKept(t *testing.T) {
 	b := newBed(t)

@@ -72,14 +72,14 @@ func readStream(p []byte, e *epoch, of map[tenant.ID][]*head.Series) (*stream, e
 	st.next.Sequence = f.uvarint()
 	st.tenants = map[tenant.ID]uint32{}
 	all := make([][]*head.Series, f.count()) // by the tenant's number
+	heads := make([]*head.Head, len(all))
 	for range all {
 		id, err := tenant.Parse(string(f.bytes()))
 		n := f.uvarint()
 		if err != nil || n >= uint64(len(all)) {
 			return nil, fmt.Errorf("%w: stream's tenants", errSnapshot)
 		}
-		st.tenants[id], all[n] = uint32(n), of[id]
-		st.dictionary(id, e.head(id)).settle()
+		st.tenants[id], all[n], heads[n] = uint32(n), of[id], e.head(id)
 	}
 	size := f.uvarint()
 	if size > maxNumber {
@@ -91,7 +91,13 @@ func readStream(p []byte, e *epoch, of map[tenant.ID][]*head.Series) (*stream, e
 		if f.bad || n >= size || int(t) >= len(all) || k >= uint64(len(all[t])) || all[t][k] == nil {
 			return nil, fmt.Errorf("%w: stream", errSnapshot)
 		}
-		*st.refs.make(series.Number(n)) = ref{series: all[t][k].Ref(), era: st.eras.current[t], last: last}
+		// An era begins with its first number: as long as it has none, another one may take its place.
+		*st.refs.make(series.Number(n)) = ref{series: all[t][k].Ref(), era: st.era(t, heads[t]), last: last}
+	}
+	for at := range st.eras.all {
+		if era := &st.eras.all[at]; era.head != nil {
+			era.list = era.head.All()
+		}
 	}
 	return st, f.err("stream")
 }

@@ -1,8 +1,9 @@
 package cluster
 
-import "slices"
-
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // cgroup is the path of a pod's cgroup, as the systemd driver names it.
 func (p *Pod) cgroup() string {
